@@ -1,0 +1,30 @@
+"""GoLU(x) = alpha * x * exp(-beta * exp(-gamma * x)): an activation gated by the Gompertz function.
+
+It must behave like an activation that PyTorch ships: every floating dtype and layout, autograd to any
+order, forward AD, torch.func, torch.compile without a graph break, export; exact gradients everywhere;
+no compiler or GPU needed. Importing it imports torch, and nothing is compiled or detected until first use.
+"""
+
+from golu.activations import available_activations, get_activation_function
+from golu.functional import golu, gompertz
+from golu.modules import GoLU
+from golu.surgery import (
+    find_activations,
+    replace_activation_by_name,
+    replace_activation_by_torch_module,
+    update_golu_parameters,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GoLU",
+    "available_activations",
+    "find_activations",
+    "get_activation_function",
+    "golu",
+    "gompertz",
+    "replace_activation_by_name",
+    "replace_activation_by_torch_module",
+    "update_golu_parameters",
+]

@@ -1,0 +1,5 @@
+"""The documented path of the GoLU module."""
+
+from golu.modules import GoLU
+
+__all__ = ["GoLU"]

@@ -1,0 +1,69 @@
+"""Which kernel serves a device: detected at its first tensor, then kept.
+
+`GOLU_KERNEL=formula` in the environment turns the hand-written kernels off.
+"""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+from golu import formula
+
+
+class Kernel(NamedTuple):
+    """forward(x, alpha, beta, gamma) and backward(dy, x, alpha, beta, gamma) over plain tensors, without autograd."""
+
+    name: str
+    reason: str
+    forward: Callable[[Tensor, float, float, float], Tensor]
+    backward: Callable[[Tensor, Tensor, float, float, float], Tensor]
+
+
+def _formula(reason: str) -> Kernel:
+    return Kernel("formula", reason, formula.golu, formula.backward)
+
+
+def _detect(device: str) -> Kernel:
+    if os.environ.get("GOLU_KERNEL") == "formula":
+        return _formula("GOLU_KERNEL=formula is set")
+    if device == "cpu":
+        from golu.kernels import cpu
+
+        loaded = cpu.load()
+        if isinstance(loaded, str):
+            return _formula(loaded)
+        return Kernel(f"C, {loaded.instruction_set}", str(loaded.path), loaded.forward, loaded.backward)
+    if device == "cuda":
+        from golu.kernels import cuda
+
+        return Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)
+    return _formula(f"no kernel is written for {device}")
+
+
+_cpu: Kernel | None = None
+_cuda: Kernel | None = None
+_others = _formula("no kernel is written for this device")
+
+
+def kernel_for(device: str) -> Kernel:
+    """The kernel that serves tensors of this device type ("cpu", "cuda", ...)."""
+    global _cpu, _cuda
+    if device == "cpu":
+        _cpu = _cpu or _detect("cpu")
+        return _cpu
+    if device == "cuda":
+        _cuda = _cuda or _detect("cuda")
+        return _cuda
+    return _others
+
+
+def forward(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    kernel = _cpu if x.is_cpu else None
+    return (kernel or kernel_for(x.device.type)).forward(x, alpha, beta, gamma)
+
+
+def backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    kernel = _cpu if x.is_cpu else None
+    return (kernel or kernel_for(x.device.type)).backward(dy, x, alpha, beta, gamma)

@@ -1,0 +1,96 @@
+"""The C kernel of cpu.c, through ctypes: a call costs a third of what a registered custom operator does."""
+
+import ctypes
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from golu import formula
+
+_empty_like = torch.empty_like
+_DTYPES = {
+    torch.float32: "f32",
+    torch.float64: "f64",
+    torch.bfloat16: "bf16",
+    torch.float16: "f16",
+}
+
+
+class CPUKernel:
+    """The loaded library; the formula serves what it does not: other dtypes and parameters, tensors without memory."""
+
+    def __init__(self, library: ctypes.CDLL, path: Path, instruction_set: str) -> None:
+        self.path = path
+        self.instruction_set = instruction_set
+        pointer, size = ctypes.c_void_p, ctypes.c_int64
+        self._forward: dict[torch.dtype, Callable[..., int]] = {}
+        self._backward: dict[torch.dtype, Callable[..., int]] = {}
+        for dtype, name in _DTYPES.items():
+            forward = getattr(library, f"golu_forward_{name}")
+            forward.argtypes = [pointer, pointer, size, pointer]
+            backward = getattr(library, f"golu_backward_{name}")
+            backward.argtypes = [pointer, pointer, pointer, size, pointer]
+            self._forward[dtype] = forward
+            self._backward[dtype] = backward
+
+    def forward(self, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+        run = self._forward.get(x.dtype)
+        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        if run is None or parameters is False:
+            return formula.golu(x, alpha, beta, gamma)
+        y = _empty_like(x)  # keeps the strides of dense memory
+        if x.is_neg() or not (x.is_contiguous() or x.stride() == y.stride()):
+            x = y.copy_(x)
+        if run(x.data_ptr(), y.data_ptr(), x.numel(), parameters):
+            return formula.golu(x, alpha, beta, gamma)
+        return y
+
+    def backward(self, dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+        run = self._backward.get(x.dtype)
+        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        if run is None or parameters is False or dy.dtype is not x.dtype:
+            return formula.backward(dy, x, alpha, beta, gamma)
+        dx = _empty_like(x)
+        if not (x.is_contiguous() and dy.is_contiguous()) or x.is_neg() or dy.is_neg():
+            # bring both into the order of dx's memory
+            if x.is_neg() or x.stride() != dx.stride():
+                x = _empty_like(x).copy_(x)
+            if dy.is_neg() or dy.stride() != dx.stride():
+                dy = dx.copy_(dy)
+        if run(dy.data_ptr(), x.data_ptr(), dx.data_ptr(), x.numel(), parameters):
+            return formula.backward(dy, x, alpha, beta, gamma)
+        return dx
+
+
+@functools.lru_cache(maxsize=64)
+def _parameters(alpha: float, beta: float, gamma: float) -> Any:
+    """The C array, or False where an intermediate of the kernel would leave the range of float."""
+    if not (1e-20 < beta < 1e20 and 1e-20 < gamma < 1e20):
+        return False
+    return (ctypes.c_double * 3)(alpha, beta, gamma)
+
+
+def load() -> CPUKernel | str:
+    """The kernel, or one sentence that says why there is none and what to do."""
+    path = Path(__file__).with_name("_cpu.so")
+    if not path.exists():
+        return (
+            "the C kernel was not built when golu-torch was installed; "
+            "install a C compiler (gcc or clang) and install golu-torch again from source"
+        )
+    try:
+        library = ctypes.CDLL(str(path), mode=os.RTLD_NOW)
+    except OSError as error:
+        return f"the C kernel does not load ({error}); install golu-torch again on this machine"
+    library.golu_choose.argtypes = [ctypes.c_char_p]
+    library.golu_choose.restype = ctypes.c_char_p
+    wanted = os.environ.get("GOLU_CPU")
+    chosen = library.golu_choose(wanted.encode() if wanted else None)
+    if chosen is None:
+        return f"GOLU_CPU={wanted} does not run here; choose avx512, avx2 or portable, or unset it"
+    return CPUKernel(library, path, chosen.decode())

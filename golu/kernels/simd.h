@@ -1,0 +1,209 @@
+/* The same mathematics as gate.h for a vector of WIDTH floats on x86 with AVX2 or AVX-512.
+ *
+ * What differs: 2^(1/8) instead of 2 as the base of the reduction, so that |r| <= ln(2)/16 and short
+ * polynomials do. The eight fractional powers sit in one register and are picked by a permutation, which
+ * plain C cannot say without a gather.
+ *
+ * The includer sets WIDTH and NAME(...), and enables the instruction set.
+ */
+
+typedef float NAME(Floats) __attribute__((vector_size(4 * WIDTH)));
+typedef int32_t NAME(Ints) __attribute__((vector_size(4 * WIDTH)));
+#define FLOATS NAME(Floats)
+#define INTS NAME(Ints)
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- what the two instruction sets call differently ---- */
+
+#if WIDTH == 16
+#define TABLE(t0, t1, t2, t3, t4, t5, t6, t7) {t0, t1, t2, t3, t4, t5, t6, t7, t0, t1, t2, t3, t4, t5, t6, t7}
+INLINE FLOATS NAME(fma)(FLOATS a, FLOATS b, FLOATS c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE FLOATS NAME(max_keeping_nan)(FLOATS a, FLOATS x) { return _mm512_max_ps(a, x); } /* NaN: the second */
+INLINE FLOATS NAME(min_keeping_nan)(FLOATS a, FLOATS x) { return _mm512_min_ps(a, x); }
+INLINE FLOATS NAME(pick)(FLOATS table, FLOATS index) {
+  return _mm512_permutexvar_ps((__m512i)index, table);
+}
+INLINE FLOATS NAME(load_f32)(const float *x) { return _mm512_loadu_ps(x); }
+INLINE void NAME(store_f32)(float *y, FLOATS v) { _mm512_storeu_ps(y, v); }
+INLINE FLOATS NAME(load_f16)(const uint16_t *x) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)x)); }
+INLINE void NAME(store_f16)(uint16_t *y, FLOATS v) {
+  _mm256_storeu_si256((void *)y, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE FLOATS NAME(load_bf16)(const uint16_t *x) {
+  return (FLOATS)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)x)), 16);
+}
+INLINE void NAME(store_high_halves)(uint16_t *y, INTS bits) {
+  _mm256_storeu_si256((void *)y, _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)bits, 16)));
+}
+#else
+#define TABLE(t0, t1, t2, t3, t4, t5, t6, t7) {t0, t1, t2, t3, t4, t5, t6, t7}
+INLINE FLOATS NAME(fma)(FLOATS a, FLOATS b, FLOATS c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE FLOATS NAME(max_keeping_nan)(FLOATS a, FLOATS x) { return _mm256_max_ps(a, x); } /* NaN: the second */
+INLINE FLOATS NAME(min_keeping_nan)(FLOATS a, FLOATS x) { return _mm256_min_ps(a, x); }
+INLINE FLOATS NAME(pick)(FLOATS table, FLOATS index) {
+  return _mm256_permutevar8x32_ps(table, (__m256i)index);
+}
+INLINE FLOATS NAME(load_f32)(const float *x) { return _mm256_loadu_ps(x); }
+INLINE void NAME(store_f32)(float *y, FLOATS v) { _mm256_storeu_ps(y, v); }
+INLINE FLOATS NAME(load_f16)(const uint16_t *x) { return _mm256_cvtph_ps(_mm_loadu_si128((const void *)x)); }
+INLINE void NAME(store_f16)(uint16_t *y, FLOATS v) {
+  _mm_storeu_si128((void *)y, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+INLINE FLOATS NAME(load_bf16)(const uint16_t *x) {
+  return (FLOATS)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)x)), 16);
+}
+INLINE void NAME(store_high_halves)(uint16_t *y, INTS bits) {
+  const __m256i words = _mm256_srli_epi32((__m256i)bits, 16);
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(words, words), 0x08);
+  _mm_storeu_si128((void *)y, _mm256_castsi256_si128(packed));
+}
+#endif
+
+/* round to nearest even; a NaN that came from bf16 has zeros below and stays one */
+INLINE void NAME(store_bf16)(uint16_t *y, FLOATS v) {
+  const INTS bits = (INTS)v;
+  NAME(store_high_halves)(y, bits + 0x7fff + ((bits >> 16) & 1));
+}
+
+/* ---- the mathematics ---- */
+
+/* bits of 2^(j/8), less what j itself adds when the rounded index is shifted into the exponent */
+static const INTS NAME(power_bits) = TABLE(0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7,
+                                           0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7);
+/* 2^(j/8) / float(2^(j/8)) - 1 */
+static const FLOATS NAME(power_error) = TABLE(0x0p+0f, -0x1.9c0c22p-27f, 0x1.125002p-25f, -0x1.0a3552p-25f,
+                                              0x1.26055cp-26f, 0x1.67a1cap-28f, -0x1.f9c306p-27f, -0x1.a5217cp-28f);
+
+/* 2^(rounded / 8); rounded = 8 k + j in the low bits */
+INLINE FLOATS NAME(power)(FLOATS rounded) {
+  const INTS bits = (INTS)NAME(pick)((FLOATS)NAME(power_bits), rounded);
+  return (FLOATS)(bits + ((INTS)rounded << 20));
+}
+
+#define ROUND_EIGHTHS 0x1.8p+23f
+#define ROUND_EIGHTHS_UP 0x1.80018p+23f /* + 8 * 24: the result is 2^24 too large, which keeps it normal */
+#define LOG2E_8 0x1.715476p+3f             /* 8 / ln(2) */
+#define LN2_8 0x1.62e430p-4f                /* ln(2) / 8 */
+#define LN2_8_ERROR (-0x1.05c610p-32f)      /* ln(2) / 8 - LN2_8 */
+#define LN2_RELATIVE_ERROR 0x1.79a8dcp-29f  /* 1 - ln(2) / 8 / LN2_8 */
+/* e^r and (e^r - 1 - r) / r^2, minimax on |r| <= ln(2)/16 to 2^-25 and 2^-32 */
+#define EXP(r) (1 + (r) * (1 + (r) * (0x1.000880p-1f + (r) * 0x1.5560f0p-3f)))
+#define EXP_SQUARE(r) (0.5f + (r) * (0x1.555c78p-3f + (r) * 0x1.555da8p-5f))
+
+INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
+  const FLOATS zero = {0};
+  const FLOATS c = NAME(max_keeping_nan)(zero + p->lo, x);
+  const FLOATS e = NAME(min_keeping_nan)(zero + p->hi, c);
+  const FLOATS t = unit ? e : p->gamma * e;
+  const FLOATS rounded = t * -LOG2E_8 + ROUND_EIGHTHS;
+  const FLOATS k = rounded - ROUND_EIGHTHS;
+  const FLOATS r = k * -LN2_8 - t;
+  const FLOATS square_term = r * r * EXP_SQUARE(r);
+  const FLOATS v = r + square_term;
+  FLOATS error = ((r - v) + square_term) +
+                 NAME(fma)(k, zero - LN2_8_ERROR, NAME(pick)(NAME(power_error) + LN2_RELATIVE_ERROR, rounded));
+  if (!unit) error -= NAME(fma)(zero + p->gamma, e, -t);
+  const FLOATS scale = NAME(power)(rounded);
+  FLOATS u = NAME(fma)(scale, v, scale);
+  FLOATS u_lo = NAME(fma)(u, error, NAME(fma)(scale, v, scale - u));
+  if (!unit) {
+    const FLOATS before = u;
+    u = p->beta * before;
+    u_lo = NAME(fma)(zero + p->beta, u_lo, NAME(fma)(zero + p->beta, before, -u));
+  }
+  const FLOATS rounded2 = u * -LOG2E_8 + ROUND_EIGHTHS_UP;
+  const FLOATS k2 = rounded2 - ROUND_EIGHTHS_UP;
+  const FLOATS r2 = (k2 * -LN2_8 - u) + (NAME(pick)(NAME(power_error), rounded2) - u_lo);
+  const FLOATS g = (0x1p-24f * (1 + r2 * (1 + r2 * EXP_SQUARE(r2)))) * NAME(power)(rounded2);
+  return unit ? c * g : p->alpha * c * g;
+}
+
+/* exp(-u) and u without the correction: enough for the derivative, and for 8 or 11 bits of mantissa */
+INLINE FLOATS NAME(vector_gate)(FLOATS t, FLOATS *u, const Gate_f32 *p, int unit) {
+  const FLOATS rounded = t * -LOG2E_8 + ROUND_EIGHTHS;
+  const FLOATS r = (rounded - ROUND_EIGHTHS) * -LN2_8 - t;
+  const FLOATS v = EXP(r) * NAME(power)(rounded);
+  *u = unit ? v : p->beta * v;
+  const FLOATS rounded2 = *u * -LOG2E_8 + ROUND_EIGHTHS_UP;
+  const FLOATS r2 = (rounded2 - ROUND_EIGHTHS_UP) * -LN2_8 - *u;
+  return (0x1p-24f * EXP(r2)) * NAME(power)(rounded2);
+}
+
+INLINE FLOATS NAME(vector_forward_half)(FLOATS x, const Gate_f32 *p, int unit) {
+  const FLOATS zero = {0};
+  FLOATS u;
+  const FLOATS c = NAME(max_keeping_nan)(zero + p->lo, x);
+  const FLOATS e = NAME(min_keeping_nan)(zero + p->hi, c);
+  const FLOATS g = NAME(vector_gate)(unit ? e : p->gamma * e, &u, p, unit);
+  return unit ? c * g : p->alpha * c * g;
+}
+
+INLINE FLOATS NAME(vector_backward)(FLOATS dy, FLOATS x, const Gate_f32 *p, int unit) {
+  const FLOATS zero = {0};
+  FLOATS u;
+  const FLOATS e = NAME(min_keeping_nan)(zero + p->hi, NAME(max_keeping_nan)(zero + p->lo, x));
+  const FLOATS t = unit ? e : p->gamma * e;
+  const FLOATS g = NAME(vector_gate)(t, &u, p, unit);
+  const FLOATS slope = g * (1 + t * u);
+  return dy * (unit ? slope : p->alpha * slope);
+}
+
+/* ---- loops ---- */
+
+/* Four vectors at a time give the processor independent work while one waits for its long chain. */
+#define BLOCK (4 * WIDTH)
+#define EACH _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++)
+
+#define VECTOR_LOOPS(dtype, type, forward)                                                          \
+  INLINE void NAME(forward_block_##dtype)(const type *x, type *y, const Gate_f32 *p, int unit) {    \
+    FLOATS v[4];                                                                                    \
+    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                  \
+    EACH v[j] = NAME(forward)(v[j], p, unit);                                                       \
+    EACH NAME(store_##dtype)(y + j * WIDTH, v[j]);                                                  \
+  }                                                                                                 \
+  INLINE void NAME(backward_block_##dtype)(const type *dy, const type *x, type *dx,                 \
+                                           const Gate_f32 *p, int unit) {                           \
+    FLOATS v[4], w[4];                                                                              \
+    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                  \
+    EACH w[j] = NAME(load_##dtype)(dy + j * WIDTH);                                                 \
+    EACH v[j] = NAME(vector_backward)(w[j], v[j], p, unit);                                         \
+    EACH NAME(store_##dtype)(dx + j * WIDTH, v[j]);                                                 \
+  }                                                                                                 \
+  INLINE void NAME(loop_##dtype)(const type *dy, const type *x, type *y, int64_t n,                 \
+                                 const Gate_f32 *p, int unit) {                                     \
+    type rest[BLOCK] = {0}, rest_dy[BLOCK] = {0};                                                   \
+    const int64_t whole = n / BLOCK * BLOCK, left = (n - whole) * (int64_t)sizeof(type);            \
+    if (dy) {                                                                                       \
+      for (int64_t i = 0; i < whole; i += BLOCK)                                                    \
+        NAME(backward_block_##dtype)(dy + i, x + i, y + i, p, unit);                                \
+      memcpy(rest_dy, dy + whole, left);                                                            \
+      memcpy(rest, x + whole, left);                                                                \
+      NAME(backward_block_##dtype)(rest_dy, rest, rest, p, unit);                                   \
+    } else {                                                                                        \
+      for (int64_t i = 0; i < whole; i += BLOCK) NAME(forward_block_##dtype)(x + i, y + i, p, unit); \
+      memcpy(rest, x + whole, left);                                                                \
+      NAME(forward_block_##dtype)(rest, rest, p, unit);                                             \
+    }                                                                                               \
+    memcpy(y + whole, rest, left);                                                                  \
+  }
+
+VECTOR_LOOPS(f32, float, vector_forward)
+VECTOR_LOOPS(bf16, uint16_t, vector_forward_half)
+VECTOR_LOOPS(f16, uint16_t, vector_forward_half)
+
+#undef FLOATS
+#undef INTS
+#undef TABLE
+#undef VECTOR_LOOPS
+#undef BLOCK
+#undef EACH
+#undef WIDTH
+#undef ROUND_EIGHTHS
+#undef ROUND_EIGHTHS_UP
+#undef LOG2E_8
+#undef LN2_8
+#undef LN2_8_ERROR
+#undef LN2_RELATIVE_ERROR
+#undef EXP
+#undef EXP_SQUARE
+#undef INLINE

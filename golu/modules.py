@@ -1,0 +1,35 @@
+"""GoLU as torch.nn modules."""
+
+import torch
+from torch import Tensor, nn
+
+from golu.functional import check_parameters, golu
+
+torch.fx.wrap("golu")  # a symbolic trace keeps the call as one node
+
+
+class GoLU(nn.Module):
+    """alpha * x * exp(-beta * exp(-gamma * x)), elementwise (paper: arXiv 2502.03654).
+
+    Args:
+        alpha: scales the output; beta: shifts the gate, to the right if above 1; gamma: its growth rate.
+            Finite floats; unless alpha >= 0, beta > 0 and gamma > 0 a warning is given.
+
+    Shape: any; the output has the input's shape and dtype. Errors: as for `golu.golu`.
+    """
+
+    def __init__(self, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> None:
+        super().__init__()
+        self.set_parameters(alpha, beta, gamma)
+
+    def set_parameters(self, alpha: float, beta: float, gamma: float) -> None:
+        """Check all three, then set them: after an error the module is as it was."""
+        alpha, beta, gamma = float(alpha), float(beta), float(gamma)
+        check_parameters(alpha, beta, gamma)
+        self.alpha, self.beta, self.gamma = alpha, beta, gamma
+
+    def forward(self, x: Tensor) -> Tensor:
+        return golu(x, self.alpha, self.beta, self.gamma)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha:g}, beta={self.beta:g}, gamma={self.gamma:g}"
