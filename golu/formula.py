@@ -28,7 +28,7 @@ def _compute_dtype(x: Tensor) -> torch.dtype:
     dtype = _COMPUTED_IN.get(x.dtype)
     if dtype is None:
         raise TypeError(
-            f"GoLU takes float16, bfloat16, float32 or float64 tensors, not {x.dtype}; convert it first, as with x.float()"
+            f"GoLU takes float16, bfloat16, float32 or float64 tensors, not {x.dtype}; convert it with x.float()"
         )
     return dtype
 
@@ -85,9 +85,7 @@ def gompertz(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.
     return y.to(x.dtype)
 
 
-def backward(
-    dy: Tensor, x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0
-) -> Tensor:
+def backward(dy: Tensor, x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
     """dy times the derivative of golu at x; itself differentiable, to any order."""
     dtype = _compute_dtype(x)
     if gamma < 0.0:

@@ -1,4 +1,4 @@
-"""golu() and gompertz(), and the one decision: may a kernel read this tensor's memory, or does torch have to see the formula?"""
+"""golu() and gompertz(), and the one decision: a kernel that reads the memory, or the formula that torch sees."""
 
 import math
 import warnings
@@ -12,6 +12,7 @@ from golu import formula, kernels
 
 _is_compiling = torch.compiler.is_compiling
 _is_grad_enabled = torch.is_grad_enabled
+_has_storage = torch._C._has_storage
 _functorch_active = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _tracing_state = torch._C._get_tracing_state
@@ -57,6 +58,7 @@ def _eager(x: Tensor) -> bool:
     """A tensor with memory of its own, and nobody watching the operations: no transform, subclass, mode or trace."""
     return (
         type(x) in _PLAIN
+        and _has_storage(x)  # not so for batched gradients and sparse layouts
         and not _functorch_active()
         and forward_ad._current_level < 0
         and not _dispatch_modes()
@@ -76,7 +78,7 @@ class _GoLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
-        if _is_grad_enabled() or not _eager(dy) or not _eager(x):  # create_graph, batched gradients
+        if _is_grad_enabled() or not _eager(dy):  # create_graph, batched gradients
             return formula.backward(dy, x, *ctx.parameters), None, None, None
         return kernels.backward(dy, x, *ctx.parameters), None, None, None
 
@@ -84,7 +86,7 @@ class _GoLU(torch.autograd.Function):
 def check_parameters(alpha: float, beta: float, gamma: float) -> None:
     """Raise for parameters that are no finite numbers; warn where the gate loses its S shape."""
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        if not math.isfinite(value):
+        if not -math.inf < value < math.inf:  # a comparison, which torch.compile can trace
             raise ValueError(f"GoLU needs finite parameters, got {name}={value}")
     if not _is_compiling() and (alpha < 0 or beta <= 0 or gamma <= 0):
         warnings.warn(

@@ -66,9 +66,7 @@ def source(direction: str, precision: str, alpha: float, beta: float, gamma: flo
     gate = Path(__file__).with_name("gate.h").read_text()
 
     def constants(of: str) -> str:
-        u_max, log_u_min = (
-            float(_group(rf"#define {name}_{of} ([\d.]+)", gate)) for name in ("U_MAX", "LOG_U_MIN")
-        )
+        u_max, log_u_min = (float(_group(rf"#define {name}_{of} ([\d.]+)", gate)) for name in ("U_MAX", "LOG_U_MIN"))
         low = math.log(beta / u_max) / gamma
         high = (math.log(beta) + log_u_min) / gamma
         suffix = "f" if of == "F32" else ""
@@ -90,9 +88,7 @@ def _group(pattern: str, text: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(
-    direction: str, precision: str, alpha: float, beta: float, gamma: float
-) -> Callable[..., Tensor]:
+def _compiled(direction: str, precision: str, alpha: float, beta: float, gamma: float) -> Callable[..., Tensor]:
     code = source(direction, precision, alpha, beta, gamma)
     compiled: Callable[..., Tensor] = torch.cuda.jiterator._create_jit_fn(code)
     return compiled

@@ -118,7 +118,11 @@ static inline REAL NAME(backward)(REAL dy, REAL x, const NAME(Gate) *p, int unit
   const REAL t = unit ? e : p->gamma * e;
   const REAL rounded = t * -LOG2E + ROUND;
   const REAL k = rounded - ROUND;
-  const REAL v = NAME(exp_reduced)((k * -LN2_HI - t) + k * -LN2_LO) * NAME(power_of_two)(rounded);
+  REAL r = (k * -LN2_HI - t) + k * -LN2_LO;
+#ifdef FMA
+  if (!unit) r -= FMA(p->gamma, e, -t);
+#endif
+  const REAL v = NAME(exp_reduced)(r) * NAME(power_of_two)(rounded);
   const REAL u = unit ? v : p->beta * v;
   const REAL rounded2 = u * -LOG2E + ROUND_UP;
   const REAL k2 = rounded2 - ROUND_UP;

@@ -118,10 +118,12 @@ INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
   return unit ? c * g : p->alpha * c * g;
 }
 
-/* exp(-u) and u without the correction: enough for the derivative, and for 8 or 11 bits of mantissa */
-INLINE FLOATS NAME(vector_gate)(FLOATS t, FLOATS *u, const Gate_f32 *p, int unit) {
+/* exp(-u) and u to one rounding: enough for the derivative, and for 8 or 11 bits of mantissa */
+INLINE FLOATS NAME(vector_gate)(FLOATS e, FLOATS t, FLOATS *u, const Gate_f32 *p, int unit) {
+  const FLOATS zero = {0};
   const FLOATS rounded = t * -LOG2E_8 + ROUND_EIGHTHS;
-  const FLOATS r = (rounded - ROUND_EIGHTHS) * -LN2_8 - t;
+  FLOATS r = (rounded - ROUND_EIGHTHS) * -LN2_8 - t;
+  if (!unit) r -= NAME(fma)(zero + p->gamma, e, -t);
   const FLOATS v = EXP(r) * NAME(power)(rounded);
   *u = unit ? v : p->beta * v;
   const FLOATS rounded2 = *u * -LOG2E_8 + ROUND_EIGHTHS_UP;
@@ -134,7 +136,7 @@ INLINE FLOATS NAME(vector_forward_half)(FLOATS x, const Gate_f32 *p, int unit) {
   FLOATS u;
   const FLOATS c = NAME(max_keeping_nan)(zero + p->lo, x);
   const FLOATS e = NAME(min_keeping_nan)(zero + p->hi, c);
-  const FLOATS g = NAME(vector_gate)(unit ? e : p->gamma * e, &u, p, unit);
+  const FLOATS g = NAME(vector_gate)(e, unit ? e : p->gamma * e, &u, p, unit);
   return unit ? c * g : p->alpha * c * g;
 }
 
@@ -143,7 +145,7 @@ INLINE FLOATS NAME(vector_backward)(FLOATS dy, FLOATS x, const Gate_f32 *p, int 
   FLOATS u;
   const FLOATS e = NAME(min_keeping_nan)(zero + p->hi, NAME(max_keeping_nan)(zero + p->lo, x));
   const FLOATS t = unit ? e : p->gamma * e;
-  const FLOATS g = NAME(vector_gate)(t, &u, p, unit);
+  const FLOATS g = NAME(vector_gate)(e, t, &u, p, unit);
   const FLOATS slope = g * (1 + t * u);
   return dy * (unit ? slope : p->alpha * slope);
 }

@@ -1,0 +1,116 @@
+"""Which kernel serves, and what happens where none does."""
+
+import ctypes
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from golu import golu, kernels
+from golu.kernels import cpu
+from tests.golu import reference
+
+ROOT = Path(__file__).parents[2]
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+@needs_compiler
+def test_the_c_kernel_is_built_and_chosen() -> None:
+    kernel = kernels.kernel_for("cpu")
+    assert kernel.name in ("C, avx512", "C, avx2", "C, portable"), kernel.reason
+
+
+def test_an_instruction_set_that_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOLU_CPU", "mmx")
+    loaded = cpu.load()
+    assert isinstance(loaded, str) and "choose avx512, avx2 or portable" in loaded
+
+
+def test_a_missing_library_is_served_by_the_formula(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cpu, "__file__", str(tmp_path / "cpu.py"))
+    monkeypatch.setattr(kernels, "_cpu", None)
+    x = torch.randn(100)
+    torch.testing.assert_close(golu(x).double(), reference.value(x), rtol=2e-5, atol=1e-7)
+    assert kernels.kernel_for("cpu").name == "formula"
+    assert "install a C compiler" in kernels.kernel_for("cpu").reason
+
+
+def test_a_broken_library_is_served_by_the_formula(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "_cpu.so").write_bytes(b"not a library")
+    monkeypatch.setattr(cpu, "__file__", str(tmp_path / "cpu.py"))
+    monkeypatch.setattr(kernels, "_cpu", None)
+    x = torch.randn(100)
+    torch.testing.assert_close(golu(x).double(), reference.value(x), rtol=2e-5, atol=1e-7)
+    assert "does not load" in kernels.kernel_for("cpu").reason
+
+
+def test_kernel_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOLU_KERNEL", "formula")
+    monkeypatch.setattr(kernels, "_cpu", None)
+    golu(torch.ones(1))
+    assert kernels.kernel_for("cpu").reason == "GOLU_KERNEL=formula is set"
+
+
+def test_other_devices_get_the_formula() -> None:
+    assert kernels.kernel_for("meta").name == "formula"
+
+
+def build(tmp_path: Path, compiler: str) -> list[str]:
+    """The files of a wheel built from a copy of the sources with this compiler."""
+    for name in ("golu", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        else:
+            shutil.copy(source, tmp_path / name)
+    program = "import os, sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "dist")],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "CC": compiler},
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = (tmp_path / "dist").glob("golu_torch-*-py3-none-*.whl")
+    return zipfile.ZipFile(wheel).namelist()
+
+
+def test_a_wheel_without_a_compiler(tmp_path: Path) -> None:
+    files = build(tmp_path, "/nonexistent/cc")
+    assert "golu/formula.py" in files and not any(name.endswith(".so") for name in files)
+
+
+@needs_compiler
+def test_a_wheel_with_a_compiler(tmp_path: Path) -> None:
+    files = build(tmp_path, "cc")
+    assert "golu/kernels/_cpu.so" in files and "golu/py.typed" in files
+    assert not any(name.startswith(("tasks", "tests", "benchmarks", "visualizations")) for name in files)
+
+
+@needs_compiler
+def test_one_pool_of_threads() -> None:
+    """The library asks for OpenMP's functions and brings none of its own."""
+    needed = subprocess.run(
+        ["ldd", str(Path(cpu.__file__).with_name("_cpu.so"))], capture_output=True, text=True, check=False
+    ).stdout
+    assert "gomp" not in needed and "omp.so" not in needed
+
+
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no cross compiler for arm64")
+def test_it_compiles_for_arm64(tmp_path: Path) -> None:
+    source = ROOT / "golu/kernels/cpu.c"
+    flags = ["-std=c11", "-O3", "-fPIC", "-ffp-contract=fast", "-fopenmp", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["aarch64-linux-gnu-gcc", *flags, "-c", source, "-o", tmp_path / "cpu.o"], check=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["f32", "f64", "bf16", "f16"])
+def test_null_pointers_are_refused(dtype: str) -> None:
+    library = ctypes.CDLL(str(Path(cpu.__file__).with_name("_cpu.so")))
+    forward = getattr(library, f"golu_forward_{dtype}")
+    assert forward(None, None, ctypes.c_int64(4), None) == 1
+    assert forward(None, None, ctypes.c_int64(0), None) == 0
