@@ -1,7 +1,7 @@
 """Name -> activation, for every activation that is compared here."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import nn
 
@@ -44,10 +44,9 @@ def get_activation_function(activation: str) -> nn.Module:
     return factory()
 
 
-def unknown_name(kind: str, name: str, known: object) -> str:
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """One line for a name that is not among the known ones: the closest match, then all of them."""
-    names = [str(each) for each in known]  # type: ignore[attr-defined]
-    by_lower = {each.lower(): each for each in names}
+    by_lower = {each.lower(): each for each in known}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
     hint = f"did you mean {by_lower[close[0]]}? " if close else ""
-    return f"unknown {kind} {name!r}: {hint}choose from {', '.join(names)}"
+    return f"unknown {kind} {name!r}: {hint}choose from {', '.join(by_lower.values())}"

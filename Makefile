@@ -1,0 +1,30 @@
+# `make compare` runs the main job, `make test` all checks; both make the virtual environment themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: compare test lint benchmarks clean
+
+compare: $(READY)
+	$(BIN)/python -m tasks.compare
+
+test: $(READY) lint
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: $(READY)
+	for name in ops compiled memory accuracy; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# Anew whenever what is installed, or what is compiled, changes.
+$(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/gate.h golu/kernels/simd.h
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info golu/kernels/_cpu.so

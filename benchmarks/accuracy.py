@@ -1,0 +1,153 @@
+"""Error of GoLU, forward and derivative, over every float32, float16 and bfloat16, beside torch's own activations.
+
+python -m benchmarks.accuracy                 all 2^32 inputs, about a quarter of an hour on two cores
+python -m benchmarks.accuracy --sample 256    every 256th chunk of 2^20 inputs: seconds
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmarks import report
+from benchmarks.candidates import EAGER, Function
+from tasks.engine.arguments import one_of, positive_int
+from tasks.engine.errors import UserError, run
+
+NAMES = ["GoLU", "formula", "SiLU", "GELU", "Mish"]
+CHUNK = 2**20
+
+
+def exact_golu(x: Tensor) -> tuple[Tensor, Tensor]:
+    """GoLU and its derivative in float64, from the definition, with the limits at -inf and inf."""
+    u = torch.exp(-x)
+    g = torch.exp(-u)
+    y, slope = x * g, g * (1 + x * u)
+    gone = u > 800  # exp(-800) is 0 in float64 too; without this, inf * 0
+    return torch.where(gone, x.clamp(min=-1) * 0.0, y), torch.where(gone, 0.0, torch.where(x == math.inf, 1.0, slope))
+
+
+def exact_native(function: Function) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """torch's own float64 implementation as the reference of its float32 one."""
+
+    def reference(x: Tensor) -> tuple[Tensor, Tensor]:
+        return value_and_slope(function, x)
+
+    return reference
+
+
+def value_and_slope(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.detach().requires_grad_()
+    y = function(leaf)
+    (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y))
+    return y.detach(), slope
+
+
+def last_place(exact: Tensor, dtype: torch.dtype) -> Tensor:
+    """The unit in the last place of `exact` (float64), as dtype has it: the power of two below it, times eps."""
+    info = torch.finfo(dtype)
+    power = (exact.view(torch.int64) & 0x7FF0000000000000).view(torch.float64)
+    return power.clamp_(min=info.smallest_normal).mul_(info.eps)
+
+
+def measure(function: Function, exact: Callable, x: Tensor) -> dict[str, float]:
+    """Largest errors over x: see COLUMNS."""
+    info = torch.finfo(x.dtype)
+    y, slope = value_and_slope(function, x)
+    y_exact, slope_exact = exact(x.double())
+    error = (y.double() - y_exact).abs_().div_(last_place(y_exact, x.dtype))
+    normal = y_exact.abs() >= info.smallest_normal
+    worst, at = torch.where(normal, error, -1.0).max(0)
+    absolute = (slope.double() - slope_exact).abs_()
+    score = torch.minimum(absolute / last_place(slope_exact, x.dtype), absolute.mul_(2 / info.eps))
+    return {
+        "value_ulp": float(worst),
+        "value_ulp_at": float(x[at]),
+        "subnormal_ulp": float(torch.where(normal, 0.0, error).max()),
+        "slope_score": float(score.max().nan_to_num(math.inf)),
+        "slope_eps": float(absolute.max().nan_to_num(math.inf)),
+        "not_finite": int((~(slope + y).isfinite()).sum()),
+        "inputs": len(x),
+    }
+
+
+COLUMNS = {
+    "value_ulp": "value, ulp",
+    "value_ulp_at": "at x",
+    "subnormal_ulp": "subnormal values, ulp",
+    "slope_score": "derivative, ulp or eps/2",
+    "slope_eps": "derivative, eps/2",
+    "not_finite": "not finite",
+}
+
+
+def merge(a: dict[str, float] | None, b: dict[str, float]) -> dict[str, float]:
+    if a is None:
+        return b
+    merged = {key: max(a[key], b[key]) for key in a}
+    merged["value_ulp_at"] = (a if a["value_ulp"] >= b["value_ulp"] else b)["value_ulp_at"]
+    for key in ("not_finite", "inputs"):
+        merged[key] = a[key] + b[key]
+    return merged
+
+
+def sweep(dtype: torch.dtype, names: list[str], device: str, sample: int) -> dict[str, dict[str, float]]:
+    """The errors of each over every number of dtype, or over one chunk in `sample`."""
+    from tqdm import tqdm
+
+    if dtype is torch.float32:
+        starts = range(-(2**31), 2**31, CHUNK * sample)
+        chunks = (torch.arange(s, s + CHUNK, dtype=torch.int32, device=device).view(dtype) for s in starts)
+        total = len(starts)
+    else:
+        chunks = iter([torch.arange(-(2**15), 2**15, dtype=torch.int16, device=device).view(dtype)])
+        total = 1
+    results: dict[str, dict[str, float] | None] = dict.fromkeys(names)
+    for x in tqdm(chunks, total=total, desc=str(dtype).removeprefix("torch."), mininterval=1.0):
+        finite = x.isfinite()  # infinity and NaN are the tests' business
+        if not finite.all():
+            x = x[finite]
+        for name in names if len(x) else ():
+            exact = exact_golu if name in ("GoLU", "formula") else exact_native(EAGER[name])
+            results[name] = merge(results[name], measure(EAGER[name], exact, x))
+    return {name: row for name, row in results.items() if row is not None}
+
+
+def main() -> None:
+    parser = report.parser("accuracy", __doc__)
+    parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--activations", nargs="+", type=one_of("activation", NAMES), default=NAMES, help=", ".join(NAMES)
+    )
+    parser.add_argument("--sample", type=positive_int, default=1, help="look at one chunk of float32 inputs in so many")
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here")
+    sections, numbers = {}, {}
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        name = str(dtype).removeprefix("torch.")
+        numbers[name] = sweep(dtype, arguments.activations, arguments.device, arguments.sample)
+        lines = [[of, *(f"{row[key]:.4g}" for key in COLUMNS)] for of, row in numbers[name].items()]
+        inputs = next(iter(numbers[name].values()))["inputs"]
+        heading = f"{name}: largest errors over {inputs:,} finite inputs"
+        sections[heading] = report.table(["", *COLUMNS.values()], lines)
+        print(f"\n{heading}\n{sections[heading]}", flush=True)
+    which = (
+        "Every finite number" if arguments.sample == 1 else f"One chunk in {arguments.sample} of the float32 numbers"
+    )
+    report.write(
+        "accuracy",
+        arguments.device,
+        "Accuracy",
+        f"{which}, against float64. The value's error is in units in the last place (ulp), over results that are normal "
+        "numbers and over subnormal ones. The derivative's is the smaller of its ulp and of its absolute error in units "
+        "of eps/2 (2^-24 for float32), then the absolute alone; where the derivative is near 0, ulp mean nothing.",
+        sections,
+        numbers,
+        arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,48 @@
+"""Everything that needs a GPU, in one command: the tests marked gpu, then the benchmarks on CUDA.
+
+    python -m benchmarks.gpu
+
+Writes ops_cuda, accuracy_cuda, compiled_cuda and gpu_tests.txt to benchmarks/results.
+"""
+
+import subprocess
+import sys
+
+import torch
+
+from benchmarks import report
+from tasks.engine import environment, storage
+from tasks.engine.errors import UserError, run
+
+STEPS = [
+    ["benchmarks.ops", "--device", "cuda", "--largest", "28"],
+    ["benchmarks.compiled", "--device", "cuda", "--width", "1024", "--batch", "8192"],
+    ["benchmarks.accuracy", "--device", "cuda"],
+]
+
+
+def main() -> None:
+    parser = report.parser("gpu", __doc__)
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise UserError(
+            "torch sees no CUDA device here; the CPU benchmarks are benchmarks.ops, .accuracy, .memory, .compiled"
+        )
+    storage.prepare_folder(arguments.output)
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "-m", "gpu", "tests", "-q"], capture_output=True, text=True, check=False
+    )
+    where = "\n".join(f"{key}: {value}" for key, value in environment.describe("cuda").items())
+    storage.write_text(arguments.output / "gpu_tests.txt", f"{where}\n\n{tests.stdout}{tests.stderr}")
+    print(tests.stdout)
+    failed = ["the tests marked gpu"] if tests.returncode else []
+    for module, *flags in STEPS:
+        command = [sys.executable, "-m", module, *flags, "--output", str(arguments.output)]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(module)
+    if failed:
+        raise UserError(f"failed: {', '.join(failed)}; see the output above and {arguments.output / 'gpu_tests.txt'}")
+
+
+if __name__ == "__main__":
+    run(main)

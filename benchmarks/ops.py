@@ -1,0 +1,154 @@
+"""Forward, backward and call overhead of GoLU beside copy and the activations that PyTorch ships.
+
+python -m benchmarks.ops
+python -m benchmarks.ops --device cuda
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import candidates, report, timing
+from golu import GoLU
+from tasks.engine.arguments import one_of, positive_int
+from tasks.engine.errors import UserError, run
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def elementwise(device: str, dtype: torch.dtype, threads: int, sizes: list[int], rounds: int) -> list[dict]:
+    """Nanoseconds an element, forward and backward, of every candidate at every size."""
+    rows = []
+    functions = {**candidates.EAGER, "formula, compiled": candidates.compiled_formula()}
+    for log2 in sizes:
+        n = 2**log2
+        x = (2 * torch.randn(n, device=device)).to(dtype)
+        dy = torch.randn(n, device=device).to(dtype)
+        leaf = x.clone().requires_grad_()
+        outputs = {name: function(leaf) for name, function in functions.items()}
+        with torch.no_grad():
+            forward = {"copy": partial(torch.clone, x)}
+            forward |= {name: partial(function, x) for name, function in functions.items()}
+            measured = {"forward": timing.interleaved(forward, rounds, cuda=device == "cuda")}
+        backward = {name: partial(_backward, y, leaf, dy) for name, y in outputs.items()}
+        measured["backward"] = timing.interleaved(backward, rounds, cuda=device == "cuda")
+        for direction, samples in measured.items():
+            for name in samples:
+                row = {"threads": threads, "log2": log2, "direction": direction, "name": name}
+                row["ns"] = timing.median(samples, name) / n * 1e9
+                row["to_silu"] = timing.ratio(samples, name, "SiLU")
+                row["to_formula"] = timing.ratio(samples, name, "formula")
+                rows.append(row)
+    return rows
+
+
+def _backward(y: Tensor, x: Tensor, dy: Tensor) -> object:
+    return torch.autograd.grad(y, x, dy, retain_graph=True)
+
+
+def overhead(device: str, rounds: int) -> list[dict]:
+    """Microseconds a call on 16 elements: what is left when there is nothing to compute."""
+    x = torch.randn(16, device=device)
+    leaf, dy = x.clone().requires_grad_(), torch.randn(16, device=device)
+    functions = {name: candidates.EAGER[name] for name in ("SiLU", "Mish", "GoLU", "formula")}
+    functions |= {"nn.SiLU()": nn.SiLU(), "golu.GoLU()": GoLU()}
+    with torch.no_grad():
+        alone = timing.interleaved({name: partial(f, x) for name, f in functions.items()}, rounds)
+    both = timing.interleaved({name: partial(_forward_backward, f, leaf, dy) for name, f in functions.items()}, rounds)
+    rows = []
+    for name in functions:
+        base = "nn.SiLU()" if "." in name else "SiLU"
+        rows.append(
+            {
+                "name": name,
+                "forward_us": timing.median(alone, name) * 1e6,
+                "forward_to_silu": timing.ratio(alone, name, base),
+                "both_us": timing.median(both, name) * 1e6,
+                "both_to_silu": timing.ratio(both, name, base),
+            }
+        )
+    return rows
+
+
+def _forward_backward(function: candidates.Function, x: Tensor, dy: Tensor) -> object:
+    return torch.autograd.grad(function(x), x, dy)
+
+
+def elementwise_table(rows: list[dict], direction: str, copy_share: bool) -> str:
+    """One line a size: ns an element of each candidate, then GoLU's ratios."""
+    names = list(dict.fromkeys(row["name"] for row in rows if row["direction"] == direction))
+    ratios = ["GoLU/SiLU", "formula/GoLU", *(["GoLU, share of copy bandwidth"] if copy_share else [])]
+    lines = []
+    for log2 in sorted({row["log2"] for row in rows}):
+        at = {row["name"]: row for row in rows if row["log2"] == log2 and row["direction"] == direction}
+        line = [f"2^{log2}", *(f"{at[name]['ns']:.3g}" for name in names)]
+        line += [f"{at['GoLU']['to_silu']:.2f}", f"{1 / at['GoLU']['to_formula']:.1f}"]
+        if copy_share:  # forward moves as much as a copy, backward half as much again
+            copied = next(r["ns"] for r in rows if r["log2"] == log2 and r["name"] == "copy")
+            line.append(f"{copied * (1 if direction == 'forward' else 1.5) / at['GoLU']['ns']:.0%}")
+        lines.append(line)
+    return report.table(["elements", *names, *ratios], lines)
+
+
+def main() -> None:
+    parser = report.parser("ops", __doc__)
+    parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--dtypes", nargs="+", type=one_of("dtype", DTYPES), default=list(DTYPES), help="of fp32 bf16 fp16"
+    )
+    parser.add_argument("--smallest", type=positive_int, default=10, help="log2 of the smallest number of elements")
+    parser.add_argument("--largest", type=positive_int, default=24, help="log2 of the largest number of elements")
+    parser.add_argument("--rounds", type=positive_int, default=15, help="samples of each; the median is reported")
+    arguments = parser.parse_args()
+    device = arguments.device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here")
+    if arguments.largest < arguments.smallest:
+        raise UserError("--largest must not be below --smallest")
+    most = torch.get_num_threads()
+    sizes = list(range(arguments.smallest, arguments.largest + 1, 2))
+    sections, numbers = {}, {"elementwise": {}, "overhead": []}
+    for name in arguments.dtypes:
+        for threads in [1, most] if device == "cpu" and most > 1 else [most]:
+            torch.set_num_threads(threads)
+            rows = elementwise(device, DTYPES[name], threads, sizes, arguments.rounds)
+            numbers["elementwise"].setdefault(name, []).extend(rows)
+            for direction in ("forward", "backward"):
+                heading = f"{name}, {direction}" + (
+                    f", {threads} thread{'s' * (threads > 1)}" if device == "cpu" else ""
+                )
+                sections[f"{heading}: ns per element"] = elementwise_table(rows, direction, device == "cuda")
+                print(f"\n{heading}\n{sections[f'{heading}: ns per element']}", flush=True)
+    torch.set_num_threads(1 if device == "cpu" else most)
+    numbers["overhead"] = overhead(device, max(arguments.rounds, 31))
+    torch.set_num_threads(most)
+    columns = ["16 elements", "forward, us", "to SiLU", "forward and backward, us", "to SiLU"]
+    lines = [
+        [
+            r["name"],
+            f"{r['forward_us']:.2f}",
+            f"{r['forward_to_silu']:.2f}",
+            f"{r['both_us']:.1f}",
+            f"{r['both_to_silu']:.2f}",
+        ]
+        for r in numbers["overhead"]
+    ]
+    sections["Overhead of a call"] = report.table(columns, lines)
+    print(f"\n{sections['Overhead of a call']}")
+    report.write(
+        "ops",
+        device,
+        "Speed of the operation",
+        "All in one process, measured in turn; medians of "
+        f"{arguments.rounds} rounds, ratios are medians of the ratios within a round. Forward is the public function "
+        "without gradient, backward is torch.autograd.grad through it (engine included). GoLU/SiLU below 1: GoLU is "
+        "faster; formula/GoLU: how many times faster GoLU is than the plain formula.",
+        sections,
+        numbers,
+        arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

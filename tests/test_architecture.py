@@ -1,0 +1,70 @@
+"""Who may import whom, and that importing a module does nothing but define things."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["golu", "tasks", "benchmarks", "visualizations"]
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+# what `golu` may import beside the standard library; an integration may also import its host, inside a function
+GOLU_MAY_IMPORT = {"golu", "torch"}
+
+
+def name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that the file imports, at the top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write the full path, not a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_import_rules(path: Path) -> None:
+    package, *rest = name(path).split(".")
+    for imported in imports(path):
+        top, *below = imported.split(".")
+        if package == "golu" and rest[:1] != ["integrations"]:
+            assert top in GOLU_MAY_IMPORT or top in sys.stdlib_module_names, imported
+        if package == "tasks":
+            assert top not in ("benchmarks", "visualizations", "tests"), imported
+        if package == "tasks" and top == "tasks" and below:
+            shared = {"engine"}
+            own = rest[0] if rest else None
+            assert below[0] in shared | ({own} - {"engine"} if own != "engine" else {"engine"}), imported
+        if package == "visualizations":
+            assert top not in ("benchmarks", "tests") and imported.split(".")[-1] != "train", imported
+        if package == "benchmarks":
+            assert top not in ("visualizations", "tests"), imported
+
+
+def test_importing_does_nothing() -> None:
+    """All modules in one fresh process: no output, no files, no plots, no threads, no random numbers drawn."""
+    modules = [name(path) for path in FILES if path.name != "__main__.py"]
+    program = f"""
+import importlib, os, threading, torch
+before = sorted(os.listdir()), torch.get_rng_state(), threading.active_count(), torch.get_num_threads()
+for module in {modules!r}:
+    importlib.import_module(module)
+after = sorted(os.listdir()), torch.get_rng_state(), threading.active_count(), torch.get_num_threads()
+assert before[0] == after[0] and torch.equal(before[1], after[1]) and before[2:] == after[2:]
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
