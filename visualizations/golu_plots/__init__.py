@@ -1,0 +1,1 @@
+"""What GoLU looks like."""
