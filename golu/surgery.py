@@ -94,7 +94,7 @@ class ActivationReport:
             return "no activation"
         rows = [("activation", "count", "where", "as")]
         for (name, kind), paths in groups.items():
-            rows.append((name, str(len(paths)), ", ".join(paths[:2]) + (", ..." if len(paths) > 2 else ""), kind))
+            rows.append((name, str(len(paths)), paths[0] + (", ..." if len(paths) > 1 else ""), kind))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return "\n".join(f"{a:<{widths[0]}}  {n:>{widths[1]}}  {w:<{widths[2]}}  {k}" for a, n, w, k in rows)
 
@@ -105,8 +105,8 @@ def find_activations(model: nn.Module) -> ActivationReport:
     Modules are those of exactly one of torch's elementwise activation classes (or GLU, or GoLU), once each. Attention
     and the softmax family are left out. A GELU with approximate="tanh" is named GELU_tanh.
 
-    Functions are found in the source of the modules' classes, as far as it is available: F.relu(x), torch.relu(x), x.relu()
-    and the like, by whatever name they were imported at the top of the file, and functions that a module keeps as an attribute.
+    Functions are found in the source of the modules' classes, where it is available: F.relu(x), torch.relu(x), x.relu()
+    and the like, under whatever name the file imports them, and functions that a module keeps as an attribute.
     Not seen are calls in functions outside of classes and in static methods and properties.
     """
     modules = [(path, _label(m)) for path, m in model.named_modules() if _class(m) in _CLASSES.values()]
@@ -145,7 +145,7 @@ def _held(module: nn.Module) -> list[tuple[str, type[nn.Module]]]:
 def replace_activation_by_torch_module(
     model: nn.Module, old_class: type[nn.Module], new: NewActivation, *, functional: bool = False
 ) -> nn.Module:
-    """Replace every module of exactly the class `old_class`, in place; ReLU leaves LeakyReLU, ReLU6 and subclasses alone.
+    """Replace every module of exactly the class `old_class`, in place: ReLU leaves LeakyReLU and subclasses alone.
 
     Args:
         model: may itself be of `old_class`.
@@ -161,17 +161,18 @@ def replace_activation_by_torch_module(
         TypeError: `old_class` is not a class, or `new` is none of the above.
         ValueError: `new` is an unknown name.
 
-    A module shared by several places is replaced by one shared module. New modules take over the training flag, and get the
-    device and dtype of the model's first floating-point parameter. If nothing matches, a warning lists what the model holds.
+    A module shared by several places is replaced by one shared module. New modules take over the training flag, and
+    the device and dtype of the model's first floating-point parameter. If nothing matches, a warning lists what the
+    model holds instead.
 
-    With `functional`, these calls stay as they are, and a warning lists them: tensor methods as x.relu(), calls for their
-    in-place effect alone (the statement `F.relu_(x)`), those in a base class method reached through super(), and in fx graphs.
-    The new module works out of place. A model with swapped calls cannot be pickled as a whole: save its state_dict.
-    torch.jit.script does not see swapped calls; torch.compile, torch.export, torch.fx and torch.jit.trace do.
+    With `functional`, some calls stay as they are, and a warning lists them: tensor methods as x.relu(), calls for
+    their in-place effect alone (the statement F.relu_(x)), those in a base class's method reached through super(), and
+    those in fx graphs. A model with swapped calls cannot be pickled as a whole: save its state_dict. torch.jit.script
+    does not see the swap; torch.compile, torch.export, torch.fx and torch.jit.trace do.
     """
     if not isinstance(old_class, type):
         raise TypeError(
-            f"old_class has to be a class such as torch.nn.ReLU, got {old_class!r:.80}; "
+            f"old_class has to be a class such as torch.nn.ReLU, got a {type(old_class).__name__}; "
             "replace_activation_by_name takes names"
         )
     return _replace(model, old_class.__name__, lambda cls, _: cls is old_class, new, functional)
@@ -183,27 +184,25 @@ def replace_activation_by_name(
     """`replace_activation_by_torch_module`, with the old activation given by name.
 
     Args:
-        old_name: a name of `golu.available_activations` (GELU and GELU_tanh stand for one approximation each), of an
-            activation class of torch.nn (as ReLU6), or of the class of any module in the model. The first that fits counts.
+        old_name: a name of `golu.available_activations` (GELU and GELU_tanh mean one approximation each), of an
+            activation class of torch.nn (as ReLU6), or of the class of any module in the model; the first that fits.
 
     Raises:
         ValueError: the name is none of these; the message lists the known ones and the closest.
     """
-    is_old: _IsOld
-    if old_name in ACTIVATIONS:
-        known = ACTIVATIONS[old_name]()
-        old = (type(known), _label(known))
-        is_old = lambda cls, label: (cls, label) == old  # noqa: E731
-    elif old_name in _CLASSES:
-        is_old = lambda cls, _: cls is _CLASSES[old_name]  # noqa: E731
-    elif any(_class(module).__name__ == old_name for module in model.modules()):
-        is_old = lambda cls, _: cls.__name__ == old_name  # noqa: E731
-    else:
-        leaves = {_class(m).__name__ for m in model.modules() if not any(m.children()) and not any(m.parameters())}
-        raise ValueError(
-            unknown_name("activation", old_name, dict.fromkeys([*ACTIVATIONS, *_CLASSES, *sorted(leaves)]))
-        )
-    return _replace(model, old_name, is_old, new, functional)
+    return _replace(model, old_name, _is_named(model, old_name), new, functional)
+
+
+def _is_named(model: nn.Module, name: str) -> _IsOld:
+    if name in ACTIVATIONS:
+        known = ACTIVATIONS[name]()
+        return lambda cls, label: (cls, label) == (type(known), _label(known))
+    if name in _CLASSES:
+        return lambda cls, _: cls is _CLASSES[name]
+    if any(_class(module).__name__ == name for module in model.modules()):
+        return lambda cls, _: cls.__name__ == name
+    leaves = {_class(m).__name__ for m in model.modules() if not [*m.children(), *m.parameters()]}
+    raise ValueError(unknown_name("activation", name, dict.fromkeys([*ACTIVATIONS, *_CLASSES, *sorted(leaves)])))
 
 
 def update_golu_parameters(
@@ -245,9 +244,7 @@ def _replace(model: nn.Module, old: str, is_old: _IsOld, new: NewActivation, fun
     new_for = {m: make(m) for m in model.modules() if is_old(_class(m), _label(m))}
     swaps = list(_swaps(model, is_old, make)) if functional else []
     if not new_for and not swaps:
-        held = find_activations(model).counts()
-        warnings.warn(f"nothing to replace: the model holds no {old}, but {held}", stacklevel=3)
-        return model
+        make(model)  # a wrong `new` is an error all the same
     for parent in model.modules():
         for name, child in parent._modules.items():
             if child in new_for:
@@ -261,6 +258,8 @@ def _replace(model: nn.Module, old: str, is_old: _IsOld, new: NewActivation, fun
     if left:
         places = dict.fromkeys(f"{call.call} in {call.class_name}, {call.source}" for call in left)
         warnings.warn(f"functional calls of {old} that could not be swapped: {'; '.join(places)}", stacklevel=3)
+    elif not new_for and not swaps:
+        warnings.warn(f"no {old} was replaced: the model holds {find_activations(model).counts()}", stacklevel=3)
     return new_for.get(model, model)
 
 
@@ -274,7 +273,6 @@ def _maker(model: nn.Module, new: NewActivation) -> Callable[[nn.Module], nn.Mod
             activation.to(parameter.device, parameter.dtype)
         return activation.train(place.training)
 
-    _new(new)  # a wrong `new` is an error even where nothing matches
     return make
 
 
@@ -283,15 +281,13 @@ def _new(new: NewActivation) -> nn.Module:
         return get_activation_function(new)
     if isinstance(new, nn.Module):
         return copy.deepcopy(new)
-    wanted = (
-        "new has to be a name, a module, or a class or function that returns a module when called without arguments"
-    )
+    wanted = "new has to be a name, a module, or a class or function that makes a module when called without arguments"
     try:
         made = new()
     except TypeError as error:
-        raise TypeError(f"{wanted}; {new!r:.80} does not: {error}") from error
+        raise TypeError(f"{wanted}; {new!r} does not: {error}") from error
     if not isinstance(made, nn.Module):
-        raise TypeError(f"{wanted}; {new!r:.80} returned {made!r:.80}")
+        raise TypeError(f"{wanted}; {new!r} makes a {type(made).__name__}")
     return made
 
 
@@ -486,7 +482,7 @@ def _swaps(
 
 
 def _swap_calls(cls: type, is_old: _IsOld) -> tuple[type, list[str]]:
-    """A subclass that calls submodules where `cls` calls the old activation, and the names of these; or `cls` and none."""
+    """A subclass that calls submodules where `cls` calls the old activation, and their names; or `cls` and none."""
     before = _swapped(cls)
     methods, trees, count = dict(before.methods), dict(before.trees), before.count
     for method in _methods(cls):
@@ -509,7 +505,7 @@ def _swap_calls(cls: type, is_old: _IsOld) -> tuple[type, list[str]]:
 
 
 def _rewrite(method: _Method, calls: dict[str, _Call]) -> FunctionType:
-    """The method without decorators, calling self.<name>(x) where it called an activation; its tree is changed to match."""
+    """The method without decorators, calling self.<name>(x) where it called an activation; changes its tree."""
     arguments = method.tree.args
     receiver = (arguments.posonlyargs + arguments.args)[0].arg
     for name, call in calls.items():
@@ -518,19 +514,18 @@ def _rewrite(method: _Method, calls: dict[str, _Call]) -> FunctionType:
         call.node.args, call.node.keywords = [call.x], []
     method.tree.decorator_list = []
 
-    # It is compiled where it stood: in a class of this name, for the sake of self.__private, and in a function that has the
-    # variables of its closure. Only its code is taken from there: nothing is executed, and the closure is the original one.
-    # The class `around` hides the inner class's name, which the method may use for a global.
+    # It is compiled where it stood: in a class of this name, for the sake of self.__private, and in a function that has
+    # the variables of its closure. Only its code is taken from there: nothing is executed, and the closure stays the
+    # original one. The class around hides the inner class's name, which the method may use for a global.
     function = method.function
     variables = ", ".join(name for name in function.__code__.co_freevars if name != "__class__")
     owner = method.owner.__name__ if method.owner.__name__.isidentifier() else "owner"
-    module: Any = ast.parse(f"def outside({variables}):\n class around:\n  class {owner}: pass")
+    module: Any = ast.parse(f"def outside({variables}):\n class _golu_around:\n  class {owner}: pass")
     module.body[0].body[0].body[0].body = [method.tree]
     code = compile(ast.fix_missing_locations(module), function.__code__.co_filename, "exec", dont_inherit=True)
-    for name in ("outside", "around", owner, method.tree.name):
+    for name in ("outside", "_golu_around", owner, method.tree.name):
         code = next(each for each in code.co_consts if isinstance(each, CodeType) and each.co_name == name)
-    rewritten = _with_code(function, code, _cells(function))
-    return rewritten
+    return _with_code(function, code, _cells(function))
 
 
 def _with_code(function: FunctionType, code: CodeType, cells: dict[str, CellType]) -> FunctionType:
@@ -544,7 +539,7 @@ def _with_code(function: FunctionType, code: CodeType, cells: dict[str, CellType
 
 
 def _decorate_again(outer: Any, inner: FunctionType, new: FunctionType) -> FunctionType | None:
-    """`new` in the decorators that make `inner` to `outer`: copies of them that hold it. None if one cannot be seen through."""
+    """`new` in copies of the decorators that turned `inner` into `outer`; None if one hides what it wraps."""
     if outer is inner:
         return new
     if not isinstance(outer, FunctionType):
