@@ -1,0 +1,148 @@
+"""python -m tasks.compare: which activation for this task? `--help` explains every flag."""
+
+import argparse
+import time
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from golu import available_activations
+from tasks.compare import report
+from tasks.compare.cost import measure_costs
+from tasks.compare.figure import draw
+from tasks.compare.models import MODELS
+from tasks.compare.recipe import RECIPES, Recipe
+from tasks.compare.runs import Run, load_runs, store_run
+from tasks.compare.training import train
+from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
+from tasks.engine.environment import describe
+from tasks.engine.errors import Stopped, UserError, run
+from tasks.engine.images import Images, load_images
+from tasks.engine.progress import Progress
+from tasks.engine.storage import prepare_folder
+
+DESCRIPTION = """\
+Train the same model from the same weights on the same batches with each activation, over several seeds, and print
+what each one reaches and costs.
+
+  python -m tasks.compare                     # scikit-learn's digits, about a minute on a laptop
+  python -m tasks.compare --dataset fashion_mnist --activations ReLU GELU GoLU --seeds 3 --limit-train 5000
+
+Stopped and started again, it goes on with the runs that are missing; more seeds or activations add to those stored."""
+
+FIVE = ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
+
+
+def main() -> None:
+    start = time.perf_counter()
+    options = parse_arguments()
+    recipe = choose_recipe(options)
+    torch.set_num_threads(recipe.threads)
+    runs = load_runs(options.output, asdict(recipe))
+    images = load_images(recipe.dataset, options.data_dir, recipe.limit_train, recipe.limit_val).to(recipe.device)
+    if len(images.train_y) < recipe.batch_size:
+        raise UserError(f"--batch-size {recipe.batch_size} is more than the {len(images.train_y)} training images")
+    prepare_folder(options.output / "runs")
+
+    print(f"{', '.join(options.activations)}; seeds 0 to {options.seeds - 1}; baseline {options.baseline}")
+    print(f"{report.settings(recipe)}; {len(images.train_y)} training and {len(images.val_y)} validation images")
+    origin = {"configuration": asdict(recipe), "environment": describe(recipe.device)}
+    try:
+        train_missing(options, recipe, images, runs, origin)
+        print("measuring time and memory", flush=True)
+        costs = measure_costs(recipe, images, options.activations, options.baseline)
+    except KeyboardInterrupt:
+        message = f"stopped: {len(runs)} finished runs are in {options.output}, the same command goes on from there"
+        raise Stopped(message) from None
+
+    chosen = [runs[activation, seed] for activation in options.activations for seed in range(options.seeds)]
+    summaries = report.summarise(chosen, costs, options.baseline)
+    print(report.write(options.output, recipe, options.baseline, origin, summaries, chosen))
+    draw(options.output / "comparison", recipe, options.activations, chosen)
+    print(f"{options.output} has comparison.png and .svg, table.md, summary.csv, runs.csv, results.json and runs/")
+    print(f"took {time.perf_counter() - start:.0f} s")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Settings of the recipe that the command line does not give are None."""
+    parser = Parser("python -m tasks.compare", DESCRIPTION)
+
+    def add(flag: str, kind: Any, purpose: str, **more: Any) -> None:
+        parser.add_argument(flag, type=kind, help=purpose, **{"metavar": "N" if kind is positive_int else "X"} | more)
+
+    def choice(flag: str, known: Any, purpose: str, **more: Any) -> None:
+        add(flag, one_of(flag[2:], known), purpose, metavar="NAME", **more)
+
+    activation = one_of("activation", available_activations())
+    choice("--dataset", RECIPES, f"one of {', '.join(RECIPES)}", default="digits")
+    choice("--model", MODELS, f"one of {', '.join(MODELS)} {by_dataset('model')}")
+    names = f"any of {', '.join(available_activations())} (default: {' '.join(FIVE)})"
+    add("--activations", activation, names, nargs="+", default=FIVE, metavar="NAME")
+    add("--baseline", activation, "what to compare with (default: ReLU if it is there, else the first)", metavar="NAME")
+    add("--seeds", positive_int, "how many seeds, counted from 0", default=5)
+    add("--epochs", positive_int, f"passes over the training images {by_dataset('epochs')}")
+    add("--batch-size", positive_int, f"images a step {by_dataset('batch_size')}")
+    add("--lr", positive_float, f"learning rate at first; it falls to 0 along a cosine {by_dataset('lr')}")
+    add("--weight-decay", non_negative_float, f"of all but biases and norms {by_dataset('weight_decay')}")
+    add("--limit-train", positive_int, f"training images, classes in proportion {by_dataset('limit_train')}")
+    add("--limit-val", positive_int, f"validation images, likewise {by_dataset('limit_val')}")
+    choice("--device", ("cpu", "cuda"), f"cpu or cuda {by_dataset('device')}")
+    add("--threads", positive_int, f"CPU threads {by_dataset('threads', unset=torch.get_num_threads())}")
+    add("--data-dir", Path, "where data sets are, or are downloaded to", default=Path("data"), metavar="DIR")
+    add("--output", Path, "where everything is stored", default=Path("results/compare"), metavar="DIR")
+    options = parser.parse_args()
+
+    twice = [each for each in dict.fromkeys(options.activations) if options.activations.count(each) > 1]
+    if twice:
+        raise UserError(f"--activations names {', '.join(twice)} more than once")
+    if options.baseline is None:
+        options.baseline = "ReLU" if "ReLU" in options.activations else options.activations[0]
+    if options.baseline not in options.activations:
+        raise UserError(f"--baseline {options.baseline} is not among the activations: {', '.join(options.activations)}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
+    return options
+
+
+def by_dataset(setting: str, unset: object = "all") -> str:
+    """The defaults of a recipe's setting, for its help: one value, or one for each data set."""
+    values = {name: getattr(recipe, setting) for name, recipe in RECIPES.items()}
+    texts = {name: str(unset if value is None else value) for name, value in values.items()}
+    same = len(set(texts.values())) == 1
+    return f"(default: {texts['digits'] if same else ', '.join(f'{name} {text}' for name, text in texts.items())})"
+
+
+def choose_recipe(options: argparse.Namespace) -> Recipe:
+    """The data set's recipe, changed by what the command line gives."""
+    given = {each.name: getattr(options, each.name, None) for each in fields(Recipe)}
+    recipe = replace(RECIPES[options.dataset], **{name: value for name, value in given.items() if value is not None})
+    return recipe if recipe.threads else replace(recipe, threads=torch.get_num_threads())
+
+
+def train_missing(
+    options: argparse.Namespace,
+    recipe: Recipe,
+    images: Images,
+    runs: dict[tuple[str, int], Run],
+    origin: dict[str, Any],
+) -> None:
+    """Train what is not among `runs`, all activations of a seed before the next seed; store each, with its origin."""
+    wanted = [(activation, seed) for seed in range(options.seeds) for activation in options.activations]
+    missing = [each for each in wanted if each not in runs]
+    if len(missing) < len(wanted):
+        print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are stored already, {len(missing)} to go")
+    steps = recipe.epochs * (len(images.train_y) // recipe.batch_size)
+    with Progress(steps * len(missing)) as progress:
+        for number, (activation, seed) in enumerate(missing, start=1):
+            progress.doing(f"{activation}, seed {seed}")
+            result = origin | train(recipe, images, activation, seed, after_step=progress.advance)
+            store_run(options.output, result)
+            runs[activation, seed] = result
+            progress.reach(steps * number)  # a run that diverged ended early
+            progress.report(f"{activation}, seed {seed}: {report.outcome(result)}")
+
+
+if __name__ == "__main__":
+    run(main)

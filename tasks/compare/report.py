@@ -1,0 +1,161 @@
+"""From runs to tables: a summary of each activation, and its forms for terminal, README and spreadsheet."""
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tasks.compare.recipe import Recipe
+from tasks.compare.runs import Run
+from tasks.engine.statistics import estimate, paired_difference
+from tasks.engine.storage import write_json, write_text
+
+Summary = dict[str, Any]
+
+
+def write(
+    output: Path, recipe: Recipe, baseline: str, origin: dict[str, Any], summaries: list[Summary], runs: list[Run]
+) -> str:
+    """Write results.json, runs.csv, summary.csv and table.md; return the table as text for a terminal."""
+    rows = table_rows(summaries, baseline, recipe.device)
+    notes = legend(baseline, recipe.device, summaries[0]["rounds"])
+    write_json(output / "results.json", {**origin, "baseline": baseline, "summary": summaries, "runs": runs})
+    write_text(output / "runs.csv", to_csv([_run_row(each) for each in runs]))
+    write_text(output / "summary.csv", to_csv([_flat(each) for each in summaries]))
+    bullets = [f"- {each}" for each in [*notes, f"settings: {settings(recipe)}"]]
+    write_text(output / "table.md", "\n".join([markdown_table(rows), "", *bullets, ""]))
+    return "\n".join(["", plain_table(rows), "", *notes, ""])
+
+
+def settings(recipe: Recipe) -> str:
+    """The whole recipe on a line."""
+    return " ".join(f"{name}={value}" for name, value in asdict(recipe).items())
+
+
+def outcome(run: Run) -> str:
+    """How a run ended, in a few words."""
+    if run["final"] is None:
+        return f"diverged in epoch {run['diverged_at']}"
+    return f"accuracy {run['final']['val_accuracy']:.2f} % in {run['seconds']:.1f} s"
+
+
+def summarise(runs: list[Run], costs: dict[str, dict[str, Any]], baseline: str) -> list[Summary]:
+    """One summary for each activation, in the order of `costs`. Diverged runs are counted, and are in no mean."""
+    converged: dict[str, dict[int, Run]] = {each: {} for each in costs}
+    for run in runs:
+        if run["final"] is not None:
+            converged[run["activation"]][run["seed"]] = run
+
+    def over_seeds(activation: str, epoch: str, name: str) -> dict[str, Any] | None:
+        values = [run[epoch][name] for run in converged[activation].values()]
+        return estimate(values)._asdict() if values else None
+
+    def difference(activation: str) -> dict[str, Any] | None:
+        common = [seed for seed in converged[activation] if seed in converged[baseline]]
+        ours, theirs = (
+            [converged[each][i]["final"]["val_accuracy"] for i in common] for each in (activation, baseline)
+        )
+        return paired_difference(ours, theirs)._asdict() if common else None
+
+    return [
+        {
+            "activation": each,
+            "diverged": sum(run["activation"] == each and run["final"] is None for run in runs),
+            "val_accuracy": over_seeds(each, "final", "val_accuracy"),
+            "difference": None if each == baseline else difference(each),
+            "best_val_accuracy": over_seeds(each, "best", "val_accuracy"),
+            "val_loss": over_seeds(each, "final", "val_loss"),
+            "train_loss": over_seeds(each, "final", "train_loss"),
+            **cost,
+        }
+        for each, cost in costs.items()
+    ]
+
+
+def table_rows(summaries: list[Summary], baseline: str, device: str) -> list[list[str]]:
+    """The table as text, its header first."""
+    memory = "peak memory" if device == "cuda" else "kept for backward"
+    header = ["activation", "accuracy (%)", f"difference to {baseline}", "train time", "inference time", memory]
+    return [header] + [
+        [
+            each["activation"],
+            _accuracy(each["val_accuracy"], each["diverged"]),
+            "baseline" if each["activation"] == baseline else _difference(each["difference"]),
+            f"{each['relative_train_time']:.2f}x",
+            f"{each['relative_inference_time']:.2f}x",
+            f"{each['memory_bytes'] / 1e6:.2f} MB",
+        ]
+        for each in summaries
+    ]
+
+
+def _accuracy(value: dict[str, Any] | None, diverged: int) -> str:
+    parts = [f"{diverged} diverged"] if diverged else []
+    if value is not None:
+        error = "n/a" if value["standard_error"] is None else f"{value['standard_error']:.2f}"
+        parts.insert(0, f"{value['mean']:.2f} ± {error} ({value['n']})")
+    return ", ".join(parts)
+
+
+def _difference(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return "n/a"
+    interval = "n/a" if value["low"] is None else f"{value['low']:+.2f}, {value['high']:+.2f}"
+    return f"{value['mean']:+.2f} [{interval}]"
+
+
+def legend(baseline: str, device: str, rounds: int) -> list[str]:
+    """What the columns mean, a line each."""
+    memory = {
+        "cpu": "kept for backward: what autograd holds after the forward pass of one batch, parameters not counted",
+        "cuda": "peak memory: of one training step on one batch, the data set not counted",
+    }
+    return [
+        "accuracy: on the validation images after the last epoch, mean ± standard error (number of seeds)",
+        f"difference to {baseline}: in points, paired over seeds [95% t-interval, uncorrected for multiplicity]",
+        f"times: of one batch, relative to {baseline}; median of {rounds} rounds in which the activations take turns",
+        memory[device],
+    ]
+
+
+def plain_table(rows: list[list[str]]) -> str:
+    """Columns aligned for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    """The same for a README."""
+    ruled = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
+
+
+def to_csv(rows: list[dict[str, Any]]) -> str:
+    """With a header; what a row lacks stays empty."""
+    text = io.StringIO()
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    row = {name: run[name] for name in ("activation", "seed", "seconds", "diverged_at")}
+    for when in ("final", "best"):
+        row |= {f"{when}_{name}": value for name, value in (run[when] or {}).items() if name != "seconds"}
+    return row
+
+
+def _flat(summary: Summary) -> dict[str, Any]:
+    """An estimate takes a column for each of its parts."""
+    row: dict[str, Any] = {}
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            row |= {name if part == "mean" else f"{name}_{part}": number for part, number in value.items()}
+        else:
+            row[name] = value
+    return row

@@ -1,0 +1,1 @@
+"""What every task shares. Nothing here knows a task."""

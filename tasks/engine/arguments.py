@@ -1,0 +1,89 @@
+"""The command line of every task: hyphens and underscores both work, nothing is abbreviated, every default is shown."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from golu.activations import unknown_name
+from tasks.engine.errors import UserError
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of the description and appends each default, unless the help text states it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.help and "(default" in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are a UserError, and so one line.
+
+    Args:
+        prog: the command, as in `python -m tasks.compare`.
+        description: one sentence on the purpose, then an example.
+    """
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, formatter_class=_Help, allow_abbrev=False)
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        return super().parse_known_args(
+            [_hyphens(each) for each in (sys.argv[1:] if args is None else args)], namespace
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help explains every flag)")
+
+
+def _hyphens(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    flag, equals, value = argument.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def one_of(kind: str, known: Iterable[str]) -> Callable[[str], str]:
+    """The type of a flag that takes one of the known names; an error names the closest."""
+    names = list(known)
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(unknown_name(kind, text, names))
+        return text
+
+    return parse
+
+
+def positive_int(text: str) -> int:
+    """The type of a flag that counts something."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """The type of a flag such as a learning rate: finite and above 0."""
+    value = _finite(text)
+    if value is None or value <= 0:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return value
+
+
+def non_negative_float(text: str) -> float:
+    """The type of a flag such as a weight decay: finite and at least 0."""
+    value = _finite(text)
+    if value is None or value < 0:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, not {text!r}")
+    return value
+
+
+def _finite(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,43 @@
+"""Where a result comes from: versions, commit and hardware, to be stored beside it."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+import golu
+
+
+def describe(device: str) -> dict[str, str | int | None]:
+    """Versions, commit ("-dirty" if files were changed since; None outside a repository) and hardware, for JSON."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "golu": golu.__version__,
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpu_cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+    }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

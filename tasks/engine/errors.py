@@ -1,0 +1,39 @@
+"""How a program ends: a user's mistake is one line on stderr and exit code 2, never a traceback."""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """Something the user can mend; the message is one line that says how."""
+
+    exit_code = 2
+
+
+class Stopped(UserError):
+    """Ctrl-C; the message says how to go on."""
+
+    exit_code = 130
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a program and leave Python with its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    try:
+        main()
+    except UserError as error:
+        _end(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _end("stopped", Stopped.exit_code)
+    except ModuleNotFoundError as error:
+        _end(
+            f"the package {error.name} is missing: pip install -e '.[tasks]' installs what the tasks need",
+            UserError.exit_code,
+        )
+    sys.exit(0)
+
+
+def _end(message: str, exit_code: int) -> NoReturn:
+    line = " ".join(message.split())
+    print(f"error: {line}" if exit_code == UserError.exit_code else line, file=sys.stderr)
+    sys.exit(exit_code)

@@ -1,0 +1,160 @@
+"""Small image data sets, held in memory as tensors: no workers, no transforms, the same numbers every time."""
+
+import contextlib
+import gzip
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from tasks.engine.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DIGITS_VALIDATION = 1000  # of 1797: a small training set keeps the task from saturating, a large rest measures finely
+DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the Debian package dataset-fashion-mnist
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images as float32 (N, C, H, W) of zero mean and unit variance per channel, labels as int64 (N,)."""
+
+    train_x: Tensor
+    train_y: Tensor
+    val_x: Tensor
+    val_y: Tensor
+    classes: int
+
+    def to(self, device: str) -> "Images":
+        moved = (each.to(device) for each in (self.train_x, self.train_y, self.val_x, self.val_y))
+        return Images(*moved, classes=self.classes)
+
+
+def load_images(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Images:
+    """The named data set; of training and validation images each a fixed stratified choice of so many, or all.
+
+    Raises:
+        UserError: the data are missing or unreadable (it says what to put where), or a limit is out of range.
+    """
+    train_x, train_y, val_x, val_y = DATASETS[name](data_dir)
+    classes = int(train_y.max()) + 1
+    train_x, train_y = _limited("--limit-train", train_x, train_y, limit_train, classes)
+    val_x, val_y = _limited("--limit-val", val_x, val_y, limit_val, classes)
+    train_x, val_x = train_x.float(), val_x.float()
+    std, mean = torch.std_mean(train_x, dim=(0, 2, 3), keepdim=True)
+    return Images((train_x - mean) / std, train_y, (val_x - mean) / std, val_y, classes)
+
+
+def _limited(flag: str, x: Tensor, y: Tensor, limit: int | None, classes: int) -> tuple[Tensor, Tensor]:
+    if limit is None:
+        return x, y
+    if not classes <= limit <= len(y):
+        raise UserError(f"{flag} {limit} is out of range: from {classes} (one image a class) to {len(y)} (all)")
+    chosen = stratified_order(y)[:limit]
+    return x[chosen], y[chosen]
+
+
+def stratified_order(labels: Tensor) -> Tensor:
+    """A fixed permutation of range(N) for labels (N,), of which every beginning has the classes in proportion."""
+    position = torch.empty(len(labels), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    for label in labels.unique():
+        members = torch.nonzero(labels == label).flatten()
+        spread = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)  # evenly over (0, 1)
+        position[members[torch.randperm(len(members), generator=generator)]] = spread
+    return torch.argsort(position, stable=True)
+
+
+# What a loader returns: training images (N, C, H, W) and labels (N,), then those for validation.
+_Loaded = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def _digits(_: Path) -> _Loaded:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    x, y = torch.from_numpy(digits.images).unsqueeze(1), torch.from_numpy(digits.target).long()
+    order = stratified_order(y)
+    val, train = order[:DIGITS_VALIDATION], order[DIGITS_VALIDATION:]
+    return x[train], y[train], x[val], y[val]
+
+
+def _mnist(data_dir: Path) -> _Loaded:
+    return _idx_dataset("MNIST", data_dir, [])
+
+
+def _fashion_mnist(data_dir: Path) -> _Loaded:
+    return _idx_dataset("FashionMNIST", data_dir, [DEBIAN_FASHION_MNIST])
+
+
+def _idx_dataset(name: str, data_dir: Path, elsewhere: list[Path]) -> _Loaded:
+    """Four idx files in <data_dir>/<name>/raw or elsewhere; torchvision downloads them if they are in neither."""
+    stems = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
+    folder = data_dir / name / "raw"
+    complete = next((each for each in (folder, *elsewhere) if all(_idx_file(each, stem) for stem in stems)), None)
+    if complete is None:
+        import torchvision
+
+        dataset = getattr(torchvision.datasets, name)
+        files = ", ".join(f"{stem}.gz" for stem in stems)
+        _download(lambda: dataset(data_dir, download=True), f"put {files} of {dataset.mirrors[0]} into {folder}")
+        complete = folder
+    train_x, train_y, val_x, val_y = (torch.from_numpy(_read_idx(complete, stem)) for stem in stems)
+    return train_x.unsqueeze(1), train_y.long(), val_x.unsqueeze(1), val_y.long()
+
+
+def _idx_file(folder: Path, stem: str) -> Path | None:
+    return next((path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()), None)
+
+
+def _read_idx(folder: Path, stem: str) -> "np.ndarray":
+    """The array of an idx file of bytes: two zeros, the type 8, the number of dimensions, each as 4 bytes, the data."""
+    import numpy as np
+
+    path = _idx_file(folder, stem)
+    assert path is not None
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zeros, kind, dimensions = content[:2], content[2], content[3]
+        shape = np.frombuffer(content, ">i4", dimensions, offset=4)
+        values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+        if zeros != b"\0\0" or kind != 8 or values.size == 0:
+            raise ValueError("not an idx file of bytes")
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise UserError(f"cannot read {path} ({error}): delete it to have it downloaded again") from error
+    return values.copy()  # frombuffer gives memory that torch may not write to
+
+
+def _cifar10(data_dir: Path) -> _Loaded:
+    from torchvision.datasets import CIFAR10
+
+    advice = f"unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz in {data_dir}"
+    train = _download(lambda: CIFAR10(data_dir, train=True, download=True), advice)
+    val = _download(lambda: CIFAR10(data_dir, train=False, download=True), advice)
+    arrays = (train.data.transpose(0, 3, 1, 2), train.targets, val.data.transpose(0, 3, 1, 2), val.targets)
+    train_x, train_y, val_x, val_y = (torch.as_tensor(each) for each in arrays)
+    return train_x, train_y, val_x, val_y
+
+
+def _download(load: Callable[[], Any], advice: str) -> Any:
+    """What a torchvision data set gives that downloads itself; without a network, advice on doing it by hand."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints every attempt
+            return load()
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"the data are missing, and downloading them failed ({reason}): {advice}") from error
+
+
+# name -> loader
+DATASETS: dict[str, Callable[[Path], _Loaded]] = {
+    "digits": _digits,
+    "fashion_mnist": _fashion_mnist,
+    "mnist": _mnist,
+    "cifar10": _cifar10,
+}

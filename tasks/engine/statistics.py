@@ -1,0 +1,44 @@
+"""What a few seeds tell: mean, standard error, and the paired difference with its interval."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Estimate(NamedTuple):
+    """A mean over n values; standard error and 95% interval are None for n = 1."""
+
+    mean: float
+    standard_error: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean, standard error sd / sqrt(n) with ddof=1, and the 95% interval of Student's t with n - 1 degrees of freedom.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    n = len(values)
+    if n == 0:
+        raise ValueError("an estimate needs at least one value")
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Estimate(mean, None, None, None, n)
+    from scipy.stats import t
+
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    standard_error = math.sqrt(variance / n)
+    margin = float(t.ppf(0.975, n - 1)) * standard_error
+    return Estimate(mean, standard_error, mean - margin, mean + margin, n)
+
+
+def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
+    """The estimate of values[i] - baseline[i], where both come from the same seed i.
+
+    Raises:
+        ValueError: the lengths differ, or are 0.
+    """
+    return estimate([value - base for value, base in zip(values, baseline, strict=True)])
