@@ -140,9 +140,9 @@ def main() -> None:
         "accuracy",
         arguments.device,
         "Accuracy",
-        f"{which}, against float64. The value's error is in units in the last place (ulp), over results that are normal "
-        "numbers and over subnormal ones. The derivative's is the smaller of its ulp and of its absolute error in "
-        "units of eps/2 (2^-24 for float32), then the absolute alone; where the derivative is near 0, ulp mean nothing.",
+        f"{which}, against float64. The value's error is in units in the last place (ulp), over results that are "
+        "normal numbers and over subnormal ones. The derivative's is the smaller of its ulp and of its absolute error "
+        "in units of eps/2 (2^-24 for float32), then the absolute alone; near a derivative of 0, ulp mean nothing.",
         sections,
         numbers,
         arguments.output,

@@ -3,39 +3,26 @@
 python -m benchmarks.memory
 """
 
+from functools import partial
+
 import torch
-from torch import Tensor
 
 from benchmarks import report
-from benchmarks.candidates import EAGER, Function
+from benchmarks.candidates import EAGER
 from tasks.engine.errors import run
+from tasks.engine.memory import kept_for_backward
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def kept_bytes(function: Function, x: Tensor) -> int:
-    """Bytes of the distinct storages that autograd saves in one forward pass; the input counts if it is kept."""
-    storages: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    kept = []  # alive until the end, lest a freed address be counted once for two
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(pack(t)) or t, lambda t: t):
-        kept.append(function(x))
-    return sum(storages.values())
 
 
 def main() -> None:
     parser = report.parser("memory", __doc__)
     arguments = parser.parse_args()
     n = 2**20
-    numbers = {
-        name: {d: kept_bytes(f, torch.randn(n).to(dtype).requires_grad_()) / n for d, dtype in DTYPES.items()}
-        for name, f in EAGER.items()
-    }
+    numbers = {}
+    for name, function in EAGER.items():
+        inputs = {d: torch.randn(n).to(dtype).requires_grad_() for d, dtype in DTYPES.items()}
+        numbers[name] = {d: kept_for_backward(partial(function, x)) / n for d, x in inputs.items()}
     lines = [[name, *(f"{row[d]:g}" for d in DTYPES)] for name, row in numbers.items()]
     text = report.table(["bytes per element", *DTYPES], lines)
     print(text)

@@ -39,7 +39,7 @@ def main() -> None:
     start = time.perf_counter()
     options = parse_arguments()
     recipe = choose_recipe(options)
-    torch.set_num_threads(recipe.threads)
+    torch.set_num_threads(recipe.threads or torch.get_num_threads())
     runs = load_runs(options.output, asdict(recipe))
     images = load_images(recipe.dataset, options.data_dir, recipe.limit_train, recipe.limit_val).to(recipe.device)
     if len(images.train_y) < recipe.batch_size:

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from tasks.compare.recipe import Recipe
 from tasks.compare.training import initial_model, make_optimizer
 from tasks.engine.images import Images
+from tasks.engine.memory import kept_for_backward
+from tasks.engine.statistics import median_interval
 
-WARM_UP, LEAST_ROUNDS = 3, 5
+WARM_UP, LEAST_ROUNDS = 3, 10
 
 
 def measure_costs(
@@ -23,6 +25,7 @@ def measure_costs(
 
     Timing a whole run would charge an activation for whatever else the machine did meanwhile. Here all models step
     in turn, the first of a round being the last of the next; each round gives a ratio, and their median counts.
+    Times are in milliseconds, low and high the 95% interval of the median.
     """
     x, y = images.train_x[: recipe.batch_size].clone(), images.train_y[: recipe.batch_size].clone()
     memory = {each: _memory(recipe, images, each, x, y) for each in activations}  # first, while no other model is there
@@ -42,18 +45,19 @@ def measure_costs(
     return {
         each: {
             "rounds": rounds,
-            "relative_train_time": _median_ratio(times[each]["train"], times[baseline]["train"]),
-            "relative_inference_time": _median_ratio(times[each]["inference"], times[baseline]["inference"]),
-            "train_step_ms": 1000 * median(times[each]["train"]),
-            "inference_step_ms": 1000 * median(times[each]["inference"]),
+            **_relative("train", times[each], times[baseline]),
+            **_relative("inference", times[each], times[baseline]),
             "memory_bytes": memory[each],
         }
         for each in activations
     }
 
 
-def _median_ratio(times: list[float], baseline: list[float]) -> float:
-    return median(each / base for each, base in zip(times, baseline, strict=True))
+def _relative(phase: str, times: dict[str, list[float]], baseline: dict[str, list[float]]) -> dict[str, float]:
+    ratios = [time / base for time, base in zip(times[phase], baseline[phase], strict=True)]
+    ratio, low, high = median_interval(ratios)
+    name = f"relative_{phase}_time"
+    return {f"{phase}_step_ms": 1000 * median(times[phase]), name: ratio, f"{name}_low": low, f"{name}_high": high}
 
 
 def _steps(recipe: Recipe, images: Images, activation: str, x: Tensor, y: Tensor) -> dict[str, Callable[[], None]]:
@@ -88,28 +92,11 @@ def _memory(recipe: Recipe, images: Images, activation: str, x: Tensor, y: Tenso
     """On CUDA the peak of a training step without the data set; the CPU counts no peak: there `kept_for_backward`."""
     if not x.is_cuda:
         model = initial_model(recipe, images, activation, seed=0)
-        return kept_for_backward(model, lambda: F.cross_entropy(model(x), y))
+        own = (*model.parameters(), *model.buffers())
+        return kept_for_backward(lambda: F.cross_entropy(model(x), y), own)
     before = torch.cuda.memory_allocated()
     train = _steps(recipe, images, activation, x, y)["train"]
     train()  # the optimiser makes its state in the first step
     torch.cuda.reset_peak_memory_stats()
     train()
     return torch.cuda.max_memory_allocated() - before
-
-
-def kept_for_backward(model: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """The bytes that autograd keeps of one forward pass: each storage once and whole, the model's own not counted."""
-    owned = {each.untyped_storage().data_ptr() for each in (*model.parameters(), *model.buffers())}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = forward()  # holds the graph, and so the storages, until they are counted
-    total = sum(kept.values())
-    del loss
-    return total

@@ -18,6 +18,7 @@ MANY = 7  # activations that fit side by side with their names and means
 def draw(path: Path, recipe: Recipe, activations: list[str], runs: list[Run]) -> list[Path]:
     """Write the figure as .png and .svg and return both paths. Runs that diverged are not in it."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     converged = {
         activation: [run for run in runs if run["activation"] == activation and run["final"] is not None]
@@ -28,8 +29,7 @@ def draw(path: Path, recipe: Recipe, activations: list[str], runs: list[Run]) ->
     if seeds > 1:
         meaning = f"Lines and diamonds: mean of {seeds} seeds. Bands and bars: ± one standard error. Dots: single runs."
     with figure_style():
-        figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-        figure.get_layout_engine().set(wspace=0.06, w_pad=0.08, h_pad=0.08)
+        figure = Figure(figsize=(9.6, 4.0), layout=ConstrainedLayoutEngine(wspace=0.06, w_pad=0.08, h_pad=0.08))
         left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
         _learning_curves(left, converged)
         _final_accuracy(right, converged)
@@ -49,12 +49,12 @@ def _learning_curves(axes: "Axes", converged: dict[str, list[Run]]) -> None:
         losses = [estimate([run["epochs"][i]["val_loss"] for run in runs]) for i in range(len(epochs))]
         axes.plot(epochs, [each.mean for each in losses], style, color=colour, label=activation)
         if len(runs) > 1:
-            low = [each.mean - each.standard_error for each in losses]
-            high = [each.mean + each.standard_error for each in losses]
+            low = [each.mean - (each.standard_error or 0) for each in losses]
+            high = [each.mean + (each.standard_error or 0) for each in losses]
             axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.set(title="Learning curves", xlabel="epoch", ylabel="validation loss (nats)")
-    low, high = axes.get_ylim()
-    if low > 0 and high > 5 * low:  # ticks at 1, 2 and 5 need that much room
+    bottom, top = axes.get_ylim()
+    if bottom > 0 and top > 5 * bottom:  # ticks at 1, 2 and 5 need that much room
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -77,8 +77,8 @@ def _final_accuracy(axes: "Axes", converged: dict[str, list[Run]]) -> None:
         mean = estimate(final)
         axes.errorbar(place, mean.mean, mean.standard_error, fmt="D", color=colour, markersize=5.5, capsize=4)
         if len(converged) <= MANY:
-            where = {"xy": (place, mean.mean), "xytext": (8, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(f"{mean.mean:.2f}", **where, fontsize=8, color=INK)
+            text, point = f"{mean.mean:.2f}", (place, mean.mean)
+            axes.annotate(text, point, (8, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
     axes.set(title="After the last epoch", ylabel="validation accuracy (%)")
     axes.set_xticks(range(len(converged)), list(converged))
     if len(converged) > MANY:

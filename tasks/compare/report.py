@@ -82,8 +82,8 @@ def table_rows(summaries: list[Summary], baseline: str, device: str) -> list[lis
             each["activation"],
             _accuracy(each["val_accuracy"], each["diverged"]),
             "baseline" if each["activation"] == baseline else _difference(each["difference"]),
-            f"{each['relative_train_time']:.2f}x",
-            f"{each['relative_inference_time']:.2f}x",
+            _relative(each, "relative_train_time", baseline),
+            _relative(each, "relative_inference_time", baseline),
             f"{each['memory_bytes'] / 1e6:.2f} MB",
         ]
         for each in summaries
@@ -105,6 +105,11 @@ def _difference(value: dict[str, Any] | None) -> str:
     return f"{value['mean']:+.2f} [{interval}]"
 
 
+def _relative(summary: Summary, name: str, baseline: str) -> str:
+    interval = f" [{summary[f'{name}_low']:.2f}, {summary[f'{name}_high']:.2f}]"
+    return f"{summary[name]:.2f}x" + ("" if summary["activation"] == baseline else interval)
+
+
 def legend(baseline: str, device: str, rounds: int) -> list[str]:
     """What the columns mean, a line each."""
     memory = {
@@ -113,8 +118,8 @@ def legend(baseline: str, device: str, rounds: int) -> list[str]:
     }
     return [
         "accuracy: on the validation images after the last epoch, mean ± standard error (number of seeds)",
-        f"difference to {baseline}: in points, paired over seeds [95% t-interval, uncorrected for multiplicity]",
-        f"times: of one batch, relative to {baseline}; median of {rounds} rounds in which the activations take turns",
+        f"difference to {baseline}: in percentage points, paired over seeds [95% t-interval]",
+        f"times: of one batch relative to {baseline}, median of {rounds} rounds in which all take turns [95% interval]",
         memory[device],
     ]
 

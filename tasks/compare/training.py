@@ -20,15 +20,16 @@ EVALUATION_BATCH = 1000  # changes speed and memory only
 def initial_model(recipe: Recipe, images: Images, activation: str, seed: int) -> nn.Module:
     """The model as training starts from it, on the images' device: the same weights whatever the activation."""
     seed_everything(seed)
-    shape = tuple(images.train_x.shape[1:])
-    return build_model(recipe.model, shape, images.classes, activation).to(images.train_x.device)
+    _, channels, height, width = images.train_x.shape
+    model = build_model(recipe.model, (channels, height, width), images.classes, activation)
+    return model.to(images.train_x.device)
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """AdamW; its weight decay leaves biases, norms and what an activation learns (PReLU's slope) alone."""
     matrices = [each for each in model.parameters() if each.ndim >= 2]
     vectors = [each for each in model.parameters() if each.ndim < 2]
-    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
 
 

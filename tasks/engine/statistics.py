@@ -1,6 +1,7 @@
-"""What a few seeds tell: mean, standard error, and the paired difference with its interval."""
+"""What a few values tell: a mean, a difference or a median, and how far to trust it."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,14 @@ def estimate(values: Sequence[float]) -> Estimate:
     standard_error = math.sqrt(variance / n)
     margin = float(t.ppf(0.975, n - 1)) * standard_error
     return Estimate(mean, standard_error, mean - margin, mean + margin, n)
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """The median and its 95% interval, which holds for any distribution: the values at ranks n/2 -+ 0.98 sqrt(n)."""
+    ordered = sorted(values)
+    middle, margin = (len(ordered) - 1) / 2, 0.98 * math.sqrt(len(ordered))
+    low, high = max(math.floor(middle - margin), 0), min(math.ceil(middle + margin), len(ordered) - 1)
+    return statistics.median(ordered), ordered[low], ordered[high]
 
 
 def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:

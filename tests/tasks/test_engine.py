@@ -12,7 +12,7 @@ from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.images import stratified_order
 from tasks.engine.progress import Progress
 from tasks.engine.seeding import data_generator, seed_everything
-from tasks.engine.statistics import estimate, paired_difference
+from tasks.engine.statistics import estimate, median_interval, paired_difference
 from tasks.engine.style import figure_style, line_of, save_figure
 
 
@@ -48,6 +48,14 @@ def test_paired_difference_agrees_with_the_paired_t_test():
     assert (result.low, result.high) == pytest.approx((interval.low, interval.high))
     with pytest.raises(ValueError):
         paired_difference([1.0], [1.0, 2.0])
+
+
+def test_the_interval_of_the_median_holds_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.empty(2000, 25).exponential_(generator=generator)  # skewed, with its median at log 2
+    inside = [low <= math.log(2) <= high for _, low, high in map(median_interval, samples.tolist())]
+    assert 0.94 < sum(inside) / len(inside) < 0.99
+    assert median_interval([3.0, 1.0, 2.0]) == (2.0, 1.0, 3.0)
 
 
 def make_parser():
