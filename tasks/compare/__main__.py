@@ -91,8 +91,9 @@ def parse_arguments() -> argparse.Namespace:
     choice("--device", ("cpu", "cuda"), f"cpu or cuda {by_dataset('device')}")
     add("--threads", positive_int, f"CPU threads {by_dataset('threads', unset=torch.get_num_threads())}")
     add("--data-dir", Path, "where data sets are, or are downloaded to", default=Path("data"), metavar="DIR")
-    add("--output", Path, "where everything is stored", default=Path("results/compare"), metavar="DIR")
+    add("--output", Path, "where everything is stored (default: results/compare/<dataset>)", metavar="DIR")
     options = parser.parse_args()
+    options.output = options.output or Path("results/compare", options.dataset)
 
     twice = [each for each in dict.fromkeys(options.activations) if options.activations.count(each) > 1]
     if twice:
