@@ -121,7 +121,7 @@ def main() -> None:
         "--activations", nargs="+", type=one_of("activation", NAMES), default=NAMES, help=", ".join(NAMES)
     )
     parser.add_argument("--sample", type=positive_int, default=1, help="look at one chunk of float32 inputs in so many")
-    arguments = parser.parse_args()
+    arguments = report.parse(parser)
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here")
     sections, numbers = {}, {}

@@ -40,7 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=positive_int, default=1024, help="rows")
     parser.add_argument("--rounds", type=positive_int, default=41, help="samples of each; the median is reported")
-    arguments = parser.parse_args()
+    arguments = report.parse(parser)
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here")
     from torch._inductor import metrics

@@ -23,12 +23,11 @@ STEPS = [
 
 def main() -> None:
     parser = report.parser("gpu", __doc__)
-    arguments = parser.parse_args()
+    arguments = report.parse(parser)
     if not torch.cuda.is_available():
         raise UserError(
             "torch sees no CUDA device here; the CPU benchmarks are benchmarks.ops, .accuracy, .memory, .compiled"
         )
-    storage.prepare_folder(arguments.output)
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-m", "gpu", "tests", "-q"], capture_output=True, text=True, check=False
     )

@@ -17,7 +17,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def main() -> None:
     parser = report.parser("memory", __doc__)
-    arguments = parser.parse_args()
+    arguments = report.parse(parser)
     n = 2**20
     numbers = {}
     for name, function in EAGER.items():

@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--smallest", type=positive_int, default=10, help="log2 of the smallest number of elements")
     parser.add_argument("--largest", type=positive_int, default=24, help="log2 of the largest number of elements")
     parser.add_argument("--rounds", type=positive_int, default=15, help="samples of each; the median is reported")
-    arguments = parser.parse_args()
+    arguments = report.parse(parser)
     device = arguments.device
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here")

@@ -19,6 +19,13 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return built
 
 
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; the folder is made now, before anything is measured that could not be stored."""
+    arguments = parser.parse_args()
+    storage.prepare_folder(arguments.output)
+    return arguments
+
+
 def table(columns: list[str], rows: list[list[str]]) -> str:
     """A markdown table, first column to the left, the others to the right, padded so that it reads as text too."""
     cells = [columns, *rows]
@@ -46,7 +53,6 @@ def write(name: str, device: str, title: str, how: str, sections: dict[str, str]
     )
     for heading, text in sections.items():
         lines += ["", f"## {heading}", "", text]
-    storage.prepare_folder(output)
     storage.write_json(output / f"{name}_{device}.json", {"environment": where, "numbers": _finite(numbers)})
     storage.write_text(output / f"{name}_{device}.md", "\n".join(lines) + "\n")
     print(f"\nwritten: {output / f'{name}_{device}.md'} and .json")

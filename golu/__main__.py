@@ -13,9 +13,12 @@ from golu import kernels
 
 
 def main() -> None:
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
     if sys.argv[1:]:
-        print(__doc__ + "\nIt takes no arguments.")
-        sys.exit(0 if sys.argv[1] in ("-h", "--help") else 2)
+        print(f"error: python -m golu takes no arguments, got {' '.join(sys.argv[1:])}", file=sys.stderr)
+        sys.exit(2)
     print(f"golu      {golu.__version__}")
     print(f"torch     {torch.__version__}")
     print(f"python    {platform.python_version()}, {platform.system()} {platform.machine()}")
