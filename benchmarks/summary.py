@@ -1,0 +1,83 @@
+"""The tables of the README, from what is stored in benchmarks/results.
+
+python -m benchmarks.summary
+"""
+
+from benchmarks import report
+from tasks.engine.arguments import Parser
+from tasks.engine.errors import UserError, run
+
+
+def speed(numbers: dict) -> str:
+    """GoLU's time over SiLU's at each size, for every dtype and number of threads, and the formula's over GoLU's."""
+    rows = []
+    for dtype, measured in numbers["elementwise"].items():
+        for threads in sorted({row["threads"] for row in measured}):
+            for direction in ("forward", "backward"):
+                at = {
+                    (row["log2"], row["name"]): row
+                    for row in measured
+                    if (row["threads"], row["direction"]) == (threads, direction) and row["log2"] >= 16
+                }
+                sizes = sorted({log2 for log2, _ in at})
+                slower = [1 / at[log2, "GoLU"]["to_formula"] for log2 in sizes]
+                rows.append(
+                    [
+                        f"{dtype}, {direction}, {threads} thread{'s' * (threads > 1)}",
+                        *(f"{at[log2, 'GoLU']['to_silu']:.2f}" for log2 in sizes),
+                        f"{min(slower):.1f} to {max(slower):.1f}",
+                    ]
+                )
+    return report.table(["GoLU / SiLU", *(f"2^{log2}" for log2 in sizes), "formula / GoLU"], rows)
+
+
+def overhead(numbers: dict) -> str:
+    rows = []
+    for row in numbers["overhead"]:
+        forward, both = f"{row['forward_us']:.1f} us", f"{row['both_us']:.0f} us"
+        rows.append([row["name"], forward, f"{row['forward_to_silu']:.2f}", both, f"{row['both_to_silu']:.2f}"])
+    return report.table(["16 elements", "forward", "to SiLU", "forward and backward", "to SiLU"], rows)
+
+
+def compiled(numbers: dict) -> str:
+    rows = []
+    for name, row in numbers.items():
+        ratios = [f"{row[f'{what}_to_silu']:.3f}" for what in ("inference", "training")]
+        rows.append([name, str(row["graph_breaks"]), str(row["kernels"]), *ratios])
+    columns = ["compiled", "graph breaks", "kernels between", "inference, to Swish", "training step, to Swish"]
+    return report.table(columns, rows)
+
+
+def accuracy(numbers: dict) -> str:
+    def cell(row: dict) -> str:
+        value = row["value_ulp"]
+        return f"{value if value == 'inf' else format(value, '.2f')} / {row['slope_score']:.2f}"
+
+    dtypes = ["float32", "bfloat16", "float16"]
+    rows = [[name, *(cell(numbers[dtype][name]) for dtype in dtypes)] for name in numbers["float32"]]
+    return report.table(["value / derivative", *dtypes], rows)
+
+
+def memory(numbers: dict) -> str:
+    rows = [[name, *(f"{value:g}" for value in row.values())] for name, row in numbers.items()]
+    return report.table(["bytes per element", *next(iter(numbers.values()))], rows)
+
+
+TABLES = [("ops", speed), ("ops", overhead), ("compiled", compiled), ("accuracy", accuracy), ("memory", memory)]
+
+
+def tables(device: str = "cpu") -> list[str]:
+    """All of them, in the README's order."""
+    return [make(report.read(name, device)["numbers"]) for name, make in TABLES]
+
+
+def main() -> None:
+    Parser("python -m benchmarks.summary", __doc__).parse_args()
+    try:
+        print("\n\n".join(tables()))
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing: `make benchmarks` measures it") from error
+
+
+if __name__ == "__main__":
+    run(main)
