@@ -24,5 +24,6 @@ EAGER: dict[str, Function] = {
 def compiled_formula() -> Function:
     """The formula under torch.compile, for any length; compiled anew, since the threads are compiled in."""
     torch.compiler.reset()
+    torch._functorch.config.donated_buffer = False  # its backward is called again and again
     compiled: Function = torch.compile(formula.golu, fullgraph=True, dynamic=True)
     return compiled
