@@ -86,9 +86,10 @@ INLINE FLOATS NAME(power)(FLOATS rounded) {
 #define LN2_8 0x1.62e430p-4f                /* ln(2) / 8 */
 #define LN2_8_ERROR (-0x1.05c610p-32f)      /* ln(2) / 8 - LN2_8 */
 #define LN2_RELATIVE_ERROR 0x1.79a8dcp-29f  /* 1 - ln(2) / 8 / LN2_8 */
-/* e^r and (e^r - 1 - r) / r^2, minimax on |r| <= ln(2)/16 to 2^-25 and 2^-32 */
-#define EXP(r) (1 + (r) * (1 + (r) * (0x1.000880p-1f + (r) * 0x1.5560f0p-3f)))
-#define EXP_SQUARE(r) (0.5f + (r) * (0x1.555c78p-3f + (r) * 0x1.555da8p-5f))
+/* e^r and (e^r - 1 - r) / r^2, times `one`; minimax on |r| <= ln(2)/16 to 2^-25 and 2^-32 */
+#define EXP(r, one) ((one) + (r) * ((one) + (r) * (0x1.000880p-1f * (one) + (r) * (0x1.5560f0p-3f * (one)))))
+#define EXP_SQUARE(r, one) (0.5f * (one) + (r) * (0x1.555c78p-3f * (one) + (r) * (0x1.555da8p-5f * (one))))
+#define DOWN 0x1p-24f /* makes up for ROUND_EIGHTHS_UP; in place of 1 in the coefficients it costs nothing */
 
 INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
   const FLOATS zero = {0};
@@ -98,7 +99,7 @@ INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
   const FLOATS rounded = t * -LOG2E_8 + ROUND_EIGHTHS;
   const FLOATS k = rounded - ROUND_EIGHTHS;
   const FLOATS r = k * -LN2_8 - t;
-  const FLOATS square_term = r * r * EXP_SQUARE(r);
+  const FLOATS square_term = r * r * EXP_SQUARE(r, 1);
   const FLOATS v = r + square_term;
   FLOATS error = ((r - v) + square_term) +
                  NAME(fma)(k, zero - LN2_8_ERROR, NAME(pick)(NAME(power_error) + LN2_RELATIVE_ERROR, rounded));
@@ -114,7 +115,7 @@ INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
   const FLOATS rounded2 = u * -LOG2E_8 + ROUND_EIGHTHS_UP;
   const FLOATS k2 = rounded2 - ROUND_EIGHTHS_UP;
   const FLOATS r2 = (k2 * -LN2_8 - u) + (NAME(pick)(NAME(power_error), rounded2) - u_lo);
-  const FLOATS g = (0x1p-24f * (1 + r2 * (1 + r2 * EXP_SQUARE(r2)))) * NAME(power)(rounded2);
+  const FLOATS g = (DOWN + r2 * (DOWN + r2 * EXP_SQUARE(r2, DOWN))) * NAME(power)(rounded2);
   return unit ? c * g : p->alpha * c * g;
 }
 
@@ -124,11 +125,11 @@ INLINE FLOATS NAME(vector_gate)(FLOATS e, FLOATS t, FLOATS *u, const Gate_f32 *p
   const FLOATS rounded = t * -LOG2E_8 + ROUND_EIGHTHS;
   FLOATS r = (rounded - ROUND_EIGHTHS) * -LN2_8 - t;
   if (!unit) r -= NAME(fma)(zero + p->gamma, e, -t);
-  const FLOATS v = EXP(r) * NAME(power)(rounded);
+  const FLOATS v = EXP(r, 1) * NAME(power)(rounded);
   *u = unit ? v : p->beta * v;
   const FLOATS rounded2 = *u * -LOG2E_8 + ROUND_EIGHTHS_UP;
   const FLOATS r2 = (rounded2 - ROUND_EIGHTHS_UP) * -LN2_8 - *u;
-  return (0x1p-24f * EXP(r2)) * NAME(power)(rounded2);
+  return EXP(r2, DOWN) * NAME(power)(rounded2);
 }
 
 INLINE FLOATS NAME(vector_forward_half)(FLOATS x, const Gate_f32 *p, int unit) {
@@ -207,5 +208,6 @@ VECTOR_LOOPS(f16, uint16_t, vector_forward_half)
 #undef LN2_8_ERROR
 #undef LN2_RELATIVE_ERROR
 #undef EXP
+#undef DOWN
 #undef EXP_SQUARE
 #undef INLINE
