@@ -36,7 +36,7 @@ def main() -> None:
     parser = report.parser("compiled", __doc__)
     parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
     parser.add_argument(
-        "--width", type=positive_int, default=256, help="features in and out; four times as many between"
+        "--width", type=positive_int, default=512, help="features in and out; four times as many between"
     )
     parser.add_argument("--batch", type=positive_int, default=1024, help="rows")
     parser.add_argument("--rounds", type=positive_int, default=41, help="samples of each; the median is reported")
