@@ -51,7 +51,7 @@ def compiled(numbers: dict) -> str:
 def accuracy(numbers: dict) -> str:
     def cell(row: dict) -> str:
         value = row["value_ulp"]
-        return f"{value if value == 'inf' else format(value, '.2f')} / {row['slope_score']:.2f}"
+        return f"{value if value == 'inf' else format(value, '.3g')} / {row['slope_score']:.2f}"
 
     dtypes = ["float32", "bfloat16", "float16"]
     rows = [[name, *(cell(numbers[dtype][name]) for dtype in dtypes)] for name in numbers["float32"]]
