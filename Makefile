@@ -10,7 +10,7 @@ compare: $(READY)
 	$(BIN)/python -m tasks.compare
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .
