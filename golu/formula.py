@@ -25,11 +25,10 @@ _COMPUTED_IN = {
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
-    dtype = _COMPUTED_IN.get(x.dtype)
+    dtype = _COMPUTED_IN.get(x.dtype) if hasattr(x, "dtype") else None
     if dtype is None:
-        raise TypeError(
-            f"GoLU takes float16, bfloat16, float32 or float64 tensors, not {x.dtype}; convert it with x.float()"
-        )
+        given = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(f"GoLU takes float16, bfloat16, float32 or float64 tensors, not {given}; convert it first")
     return dtype
 
 

@@ -83,8 +83,8 @@ class _GoLU(torch.autograd.Function):
         return kernels.backward(dy, x, *ctx.parameters), None, None, None
 
 
-def check_parameters(alpha: float, beta: float, gamma: float) -> None:
-    """Raise for parameters that are no finite numbers; warn where the gate loses its S shape."""
+def check_parameters(alpha: float, beta: float, gamma: float, stacklevel: int = 3) -> None:
+    """Raise for parameters that are no finite numbers; warn the caller's caller where the gate loses its S shape."""
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
         if not -math.inf < value < math.inf:  # a comparison, which torch.compile can trace
             raise ValueError(f"GoLU needs finite parameters, got {name}={value}")
@@ -92,5 +92,5 @@ def check_parameters(alpha: float, beta: float, gamma: float) -> None:
         warnings.warn(
             f"GoLU with alpha={alpha}, beta={beta}, gamma={gamma}: "
             "unless alpha >= 0, beta > 0 and gamma > 0, the gate is no longer an S-shaped curve",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

@@ -25,7 +25,7 @@ class GoLU(nn.Module):
     def set_parameters(self, alpha: float, beta: float, gamma: float) -> None:
         """Check all three, then set them: after an error the module is as it was."""
         alpha, beta, gamma = float(alpha), float(beta), float(gamma)
-        check_parameters(alpha, beta, gamma)
+        check_parameters(alpha, beta, gamma, stacklevel=4)  # where the module is made
         self.alpha, self.beta, self.gamma = alpha, beta, gamma
 
     def forward(self, x: Tensor) -> Tensor:

@@ -51,8 +51,9 @@ def test_parameters_must_be_finite(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("parameters", [(-1, 1, 1), (1, -1, 1), (1, 0, 1), (1, 1, -1), (1, 1, 0)])
 def test_parameters_outside_the_s_shape_warn(parameters: tuple[int, ...]) -> None:
-    with pytest.warns(UserWarning, match="S-shaped"):
+    with pytest.warns(UserWarning, match="S-shaped") as caught:
         GoLU(*parameters)
+    assert caught[0].filename == __file__
 
 
 def test_import_is_light() -> None:

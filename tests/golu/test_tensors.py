@@ -116,6 +116,12 @@ def test_other_dtypes_raise(cpu_kernel: str, x: torch.Tensor) -> None:
         golu(x)
 
 
+@pytest.mark.parametrize("x", [[1.0, 2.0], 3.0, None])
+def test_what_is_no_tensor_raises(x: object) -> None:
+    with pytest.raises(TypeError, match=f"not {type(x).__name__}"):
+        golu(x)
+
+
 def test_threads_give_the_same_result() -> None:
     x = torch.randn(1_000_003)
     threads = torch.get_num_threads()
