@@ -84,9 +84,11 @@ def test_a_wheel_without_a_compiler(tmp_path: Path) -> None:
     assert "golu/formula.py" in files and not any(name.endswith(".so") for name in files)
 
 
-@needs_compiler
-def test_a_wheel_with_a_compiler(tmp_path: Path) -> None:
-    files = build(tmp_path, "cc")
+@pytest.mark.parametrize("compiler", ["cc", "gcc", "clang"])
+def test_a_wheel_with_a_compiler(tmp_path: Path, compiler: str) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler}")
+    files = build(tmp_path, compiler)
     assert "golu/kernels/_cpu.so" in files and "golu/py.typed" in files
     assert not any(name.startswith(("tasks", "tests", "benchmarks", "visualizations")) for name in files)
 
