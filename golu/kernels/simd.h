@@ -1,8 +1,8 @@
 /* The same mathematics as gate.h for a vector of WIDTH floats on x86 with AVX2 or AVX-512.
  *
- * What differs: 2^(1/8) instead of 2 as the base of the reduction, so that |r| <= ln(2)/16 and short
- * polynomials do. The eight fractional powers sit in one register and are picked by a permutation, which
- * plain C cannot say without a gather.
+ * What differs: 2^(1/STEPS) instead of 2 as the base of the reduction, so that |r| <= ln(2) / (2 STEPS) and
+ * short polynomials do. The fractional powers sit in one register, 8 or 16 of them, and are picked by a
+ * permutation, which plain C cannot say without a gather.
  *
  * The includer sets WIDTH and NAME(...), and enables the instruction set.
  */
@@ -16,7 +16,6 @@ typedef int32_t NAME(Ints) __attribute__((vector_size(4 * WIDTH)));
 /* ---- what the two instruction sets call differently ---- */
 
 #if WIDTH == 16
-#define TABLE(t0, t1, t2, t3, t4, t5, t6, t7) {t0, t1, t2, t3, t4, t5, t6, t7, t0, t1, t2, t3, t4, t5, t6, t7}
 INLINE FLOATS NAME(fma)(FLOATS a, FLOATS b, FLOATS c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE FLOATS NAME(max_keeping_nan)(FLOATS a, FLOATS x) { return _mm512_max_ps(a, x); } /* NaN: the second */
 INLINE FLOATS NAME(min_keeping_nan)(FLOATS a, FLOATS x) { return _mm512_min_ps(a, x); }
@@ -36,7 +35,6 @@ INLINE void NAME(store_high_halves)(uint16_t *y, INTS bits) {
   _mm256_storeu_si256((void *)y, _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)bits, 16)));
 }
 #else
-#define TABLE(t0, t1, t2, t3, t4, t5, t6, t7) {t0, t1, t2, t3, t4, t5, t6, t7}
 INLINE FLOATS NAME(fma)(FLOATS a, FLOATS b, FLOATS c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE FLOATS NAME(max_keeping_nan)(FLOATS a, FLOATS x) { return _mm256_max_ps(a, x); } /* NaN: the second */
 INLINE FLOATS NAME(min_keeping_nan)(FLOATS a, FLOATS x) { return _mm256_min_ps(a, x); }
@@ -67,42 +65,60 @@ INLINE void NAME(store_bf16)(uint16_t *y, FLOATS v) {
 
 /* ---- the mathematics ---- */
 
-/* bits of 2^(j/8), less what j itself adds when the rounded index is shifted into the exponent */
-static const INTS NAME(power_bits) = TABLE(0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7,
-                                           0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7);
-/* 2^(j/8) / float(2^(j/8)) - 1 */
-static const FLOATS NAME(power_error) = TABLE(0x0p+0f, -0x1.9c0c22p-27f, 0x1.125002p-25f, -0x1.0a3552p-25f,
-                                              0x1.26055cp-26f, 0x1.67a1cap-28f, -0x1.f9c306p-27f, -0x1.a5217cp-28f);
-
-/* 2^(rounded / 8); rounded = 8 k + j in the low bits */
-INLINE FLOATS NAME(power)(FLOATS rounded) {
-  const INTS bits = (INTS)NAME(pick)((FLOATS)NAME(power_bits), rounded);
-  return (FLOATS)(bits + ((INTS)rounded << 20));
-}
-
-#define ROUND_EIGHTHS 0x1.8p+23f
-#define ROUND_EIGHTHS_UP 0x1.80018p+23f /* + 8 * 24: the result is 2^24 too large, which keeps it normal */
-#define LOG2E_8 0x1.715476p+3f             /* 8 / ln(2) */
-#define LN2_8 0x1.62e430p-4f                /* ln(2) / 8 */
-#define LN2_8_ERROR (-0x1.05c610p-32f)      /* ln(2) / 8 - LN2_8 */
-#define LN2_RELATIVE_ERROR 0x1.79a8dcp-29f  /* 1 - ln(2) / 8 / LN2_8 */
-/* e^r and (e^r - 1 - r) / r^2, times `one`; minimax on |r| <= ln(2)/16 to 2^-25 and 2^-32 */
+/* bits of 2^(j/STEPS), less what j itself adds when the rounded index is shifted into the exponent;
+ * 2^(j/STEPS) / float(2^(j/STEPS)) - 1;
+ * EXP: e^r, and EXP_SQUARE: (e^r - 1 - r) / r^2, both times `one`, minimax on |r| <= ln(2) / (2 STEPS) */
+#if WIDTH == 16
+#define STEPS 16
+#define INDEX_BITS 4
+static const INTS NAME(power_bits) = {
+    0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f,
+    0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
+static const FLOATS NAME(power_error) = {
+    0x0.0p+0f, 0x1.8d96d2p-25f, -0x1.9c0c22p-27f, 0x1.964902p-25f,
+    0x1.125002p-25f, 0x1.370be4p-25f, -0x1.0a3552p-25f, -0x1.00d8acp-27f,
+    0x1.26055cp-26f, -0x1.05cb44p-25f, 0x1.67a1cap-28f, 0x1.a3b5e4p-28f,
+    -0x1.f9c306p-27f, -0x1.6961b4p-28f, -0x1.a5217cp-28f, 0x1.61428ep-28f};
+#define EXP(r, one) ((one) + (r) * ((one) + (r) * (0x1.000220p-1f * (one) + (r) * (0x1.55583cp-3f * (one)))))
+#define EXP_SQUARE(r, one) (0.5f * (one) + (r) * (0x1.55571ep-3f * (one) + (r) * (0x1.55576ap-5f * (one))))
+#else
+#define STEPS 8
+#define INDEX_BITS 3
+static const INTS NAME(power_bits) = {
+    0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
+static const FLOATS NAME(power_error) = {
+    0x0p+0f, -0x1.9c0c22p-27f, 0x1.125002p-25f, -0x1.0a3552p-25f,
+    0x1.26055cp-26f, 0x1.67a1cap-28f, -0x1.f9c306p-27f, -0x1.a5217cp-28f};
 #define EXP(r, one) ((one) + (r) * ((one) + (r) * (0x1.000880p-1f * (one) + (r) * (0x1.5560f0p-3f * (one)))))
 #define EXP_SQUARE(r, one) (0.5f * (one) + (r) * (0x1.555c78p-3f * (one) + (r) * (0x1.555da8p-5f * (one))))
-#define DOWN 0x1p-24f /* makes up for ROUND_EIGHTHS_UP; in place of 1 in the coefficients it costs nothing */
+#endif
+
+#define ROUND_STEPS 0x1.8p+23f
+#define ROUND_STEPS_UP (0x1.8p+23f + 24 * STEPS)  /* the result is 2^24 too large, which keeps it normal */
+#define DOWN 0x1p-24f                             /* ... and in place of `one` brings it down at no cost */
+#define STEPS_PER_UNIT (0x1.715476p+0f * STEPS)   /* STEPS / ln(2) */
+#define LN2_STEP (0x1.62e430p-1f / STEPS)         /* ln(2) / STEPS */
+#define LN2_STEP_ERROR (-0x1.05c610p-29f / STEPS) /* ln(2) / STEPS - LN2_STEP */
+#define LN2_RELATIVE_ERROR 0x1.79a8dcp-29f        /* 1 - ln(2) / STEPS / LN2_STEP */
+
+/* 2^(rounded / STEPS); rounded = STEPS * k + j in the low bits */
+INLINE FLOATS NAME(power)(FLOATS rounded) {
+  const INTS bits = (INTS)NAME(pick)((FLOATS)NAME(power_bits), rounded);
+  return (FLOATS)(bits + ((INTS)rounded << (23 - INDEX_BITS)));
+}
 
 INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
   const FLOATS zero = {0};
   const FLOATS c = NAME(max_keeping_nan)(zero + p->lo, x);
   const FLOATS e = NAME(min_keeping_nan)(zero + p->hi, c);
   const FLOATS t = unit ? e : p->gamma * e;
-  const FLOATS rounded = t * -LOG2E_8 + ROUND_EIGHTHS;
-  const FLOATS k = rounded - ROUND_EIGHTHS;
-  const FLOATS r = k * -LN2_8 - t;
+  const FLOATS rounded = t * -STEPS_PER_UNIT + ROUND_STEPS;
+  const FLOATS k = rounded - ROUND_STEPS;
+  const FLOATS r = k * -LN2_STEP - t;
   const FLOATS square_term = r * r * EXP_SQUARE(r, 1);
   const FLOATS v = r + square_term;
   FLOATS error = ((r - v) + square_term) +
-                 NAME(fma)(k, zero - LN2_8_ERROR, NAME(pick)(NAME(power_error) + LN2_RELATIVE_ERROR, rounded));
+                 NAME(fma)(k, zero - LN2_STEP_ERROR, NAME(pick)(NAME(power_error) + LN2_RELATIVE_ERROR, rounded));
   if (!unit) error -= NAME(fma)(zero + p->gamma, e, -t);
   const FLOATS scale = NAME(power)(rounded);
   FLOATS u = NAME(fma)(scale, v, scale);
@@ -112,23 +128,28 @@ INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
     u = p->beta * before;
     u_lo = NAME(fma)(zero + p->beta, u_lo, NAME(fma)(zero + p->beta, before, -u));
   }
-  const FLOATS rounded2 = u * -LOG2E_8 + ROUND_EIGHTHS_UP;
-  const FLOATS k2 = rounded2 - ROUND_EIGHTHS_UP;
-  const FLOATS r2 = (k2 * -LN2_8 - u) + (NAME(pick)(NAME(power_error), rounded2) - u_lo);
+  const FLOATS rounded2 = u * -STEPS_PER_UNIT + ROUND_STEPS_UP;
+  const FLOATS k2 = rounded2 - ROUND_STEPS_UP;
+#if STEPS == 16 /* where the polynomial is so good that the error of the second power may stay */
+  const FLOATS r2 = (k2 * -LN2_STEP - u) - u_lo;
+  const FLOATS g = EXP(r2, DOWN) * NAME(power)(rounded2);
+#else
+  const FLOATS r2 = (k2 * -LN2_STEP - u) + (NAME(pick)(NAME(power_error), rounded2) - u_lo);
   const FLOATS g = (DOWN + r2 * (DOWN + r2 * EXP_SQUARE(r2, DOWN))) * NAME(power)(rounded2);
+#endif
   return unit ? c * g : p->alpha * c * g;
 }
 
 /* exp(-u) and u to one rounding: enough for the derivative, and for 8 or 11 bits of mantissa */
 INLINE FLOATS NAME(vector_gate)(FLOATS e, FLOATS t, FLOATS *u, const Gate_f32 *p, int unit) {
   const FLOATS zero = {0};
-  const FLOATS rounded = t * -LOG2E_8 + ROUND_EIGHTHS;
-  FLOATS r = (rounded - ROUND_EIGHTHS) * -LN2_8 - t;
+  const FLOATS rounded = t * -STEPS_PER_UNIT + ROUND_STEPS;
+  FLOATS r = (rounded - ROUND_STEPS) * -LN2_STEP - t;
   if (!unit) r -= NAME(fma)(zero + p->gamma, e, -t);
   const FLOATS v = EXP(r, 1) * NAME(power)(rounded);
   *u = unit ? v : p->beta * v;
-  const FLOATS rounded2 = *u * -LOG2E_8 + ROUND_EIGHTHS_UP;
-  const FLOATS r2 = (rounded2 - ROUND_EIGHTHS_UP) * -LN2_8 - *u;
+  const FLOATS rounded2 = *u * -STEPS_PER_UNIT + ROUND_STEPS_UP;
+  const FLOATS r2 = (rounded2 - ROUND_STEPS_UP) * -LN2_STEP - *u;
   return EXP(r2, DOWN) * NAME(power)(rounded2);
 }
 
@@ -196,18 +217,19 @@ VECTOR_LOOPS(f16, uint16_t, vector_forward_half)
 
 #undef FLOATS
 #undef INTS
-#undef TABLE
 #undef VECTOR_LOOPS
 #undef BLOCK
 #undef EACH
 #undef WIDTH
-#undef ROUND_EIGHTHS
-#undef ROUND_EIGHTHS_UP
-#undef LOG2E_8
-#undef LN2_8
-#undef LN2_8_ERROR
+#undef STEPS
+#undef INDEX_BITS
+#undef ROUND_STEPS
+#undef ROUND_STEPS_UP
+#undef DOWN
+#undef STEPS_PER_UNIT
+#undef LN2_STEP
+#undef LN2_STEP_ERROR
 #undef LN2_RELATIVE_ERROR
 #undef EXP
-#undef DOWN
 #undef EXP_SQUARE
 #undef INLINE
