@@ -35,13 +35,10 @@ def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -
 
     Only x is kept for the backward pass. At -inf the value is -0 and the gradient 0; at +inf they are inf and 1.
     """
-    unit = alpha == 1.0 and beta == 1.0 and gamma == 1.0
-    if _is_compiling() or not _eager(x):
-        if not unit:
-            check_parameters(alpha, beta, gamma)
-        return formula.golu(x, alpha, beta, gamma)
-    if not unit:
+    if not (alpha == 1.0 and beta == 1.0 and gamma == 1.0):
         check_parameters(alpha, beta, gamma)
+    if _is_compiling() or not _eager(x):
+        return formula.golu(x, alpha, beta, gamma)
     if x.requires_grad and _is_grad_enabled():
         y: Tensor = _GoLU.apply(x, alpha, beta, gamma)
         return y

@@ -25,6 +25,11 @@ def _formula(reason: str) -> Kernel:
     return Kernel("formula", reason, formula.golu, formula.backward)
 
 
+def takes(beta: float, gamma: float) -> bool:
+    """Whether the kernels serve these parameters: beyond, intermediates would leave the range of float."""
+    return 1e-20 < beta < 1e20 and 1e-20 < gamma < 1e20
+
+
 def _detect(device: str) -> Kernel:
     if os.environ.get("GOLU_KERNEL") == "formula":
         return _formula("GOLU_KERNEL=formula is set")
@@ -35,11 +40,9 @@ def _detect(device: str) -> Kernel:
         if isinstance(loaded, str):
             return _formula(loaded)
         return Kernel(f"C, {loaded.instruction_set}", str(loaded.path), loaded.forward, loaded.backward)
-    if device == "cuda":
-        from golu.kernels import cuda
+    from golu.kernels import cuda
 
-        return Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)
-    return _formula(f"no kernel is written for {device}")
+    return Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)
 
 
 _cpu: Kernel | None = None

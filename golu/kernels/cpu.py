@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from golu import formula
+from golu.kernels import takes
 
 _empty_like = torch.empty_like
 _DTYPES = {
@@ -69,10 +70,8 @@ class CPUKernel:
 
 @functools.lru_cache(maxsize=64)
 def _parameters(alpha: float, beta: float, gamma: float) -> Any:
-    """The C array, or False where an intermediate of the kernel would leave the range of float."""
-    if not (1e-20 < beta < 1e20 and 1e-20 < gamma < 1e20):
-        return False
-    return (ctypes.c_double * 3)(alpha, beta, gamma)
+    """The C array, or False where the formula has to serve."""
+    return (ctypes.c_double * 3)(alpha, beta, gamma) if takes(beta, gamma) else False
 
 
 def load() -> CPUKernel | str:

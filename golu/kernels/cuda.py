@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from golu import formula
+from golu.kernels import takes
 
 # dtype -> precision of the computation
 _PRECISION = {
@@ -102,8 +103,7 @@ def _run(direction: str, tensors: tuple[Tensor, ...], alpha: float, beta: float,
     global _failed
     x = tensors[-1]
     precision = _PRECISION.get(x.dtype)
-    inside = 1e-20 < beta < 1e20 and 1e-20 < gamma < 1e20  # as for the C kernel
-    if _failed or precision is None or not inside or tensors[0].dtype is not x.dtype:
+    if _failed or precision is None or not takes(beta, gamma) or tensors[0].dtype is not x.dtype:
         return None
     try:
         return _compiled(direction, precision, alpha, beta, gamma)(*tensors)
