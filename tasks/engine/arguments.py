@@ -65,6 +65,13 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def non_negative_int(text: str) -> int:
+    """The type of a flag that counts something of which there may be none."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text!r}")
+    return int(text)
+
+
 def positive_float(text: str) -> float:
     """The type of a flag such as a learning rate: finite and above 0."""
     value = _finite(text)
@@ -78,6 +85,14 @@ def non_negative_float(text: str) -> float:
     value = _finite(text)
     if value is None or value < 0:
         raise argparse.ArgumentTypeError(f"must be a number of at least 0, not {text!r}")
+    return value
+
+
+def unit_float(text: str) -> float:
+    """The type of a flag such as a probability: from 0 to 1."""
+    value = _finite(text)
+    if value is None or not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
     return value
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ def describe(device: str) -> dict[str, str | int | None]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "golu": golu.__version__,
+        **{package: _version(package) for package in ("torchvision", "timm", "accelerate", "numpy")},
         "commit": _commit(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
@@ -23,6 +25,13 @@ def describe(device: str) -> dict[str, str | int | None]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_name() -> str:

@@ -22,7 +22,7 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the Debian p
 
 @dataclass(frozen=True)
 class Images:
-    """Images as float32 (N, C, H, W) of zero mean and unit variance per channel, labels as int64 (N,)."""
+    """Images (N, C, H, W) and labels, int64 (N,)."""
 
     train_x: Tensor
     train_y: Tensor
@@ -37,27 +37,39 @@ class Images:
 
 
 def load_images(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Images:
-    """The named data set; of training and validation images each a fixed stratified choice of so many, or all.
+    """As `load_pixels`, but float32, with zero mean and unit variance per channel of the training images."""
+    pixels = load_pixels(name, data_dir, limit_train, limit_val)
+    train_x, val_x = pixels.train_x.float(), pixels.val_x.float()
+    std, mean = torch.std_mean(train_x, dim=(0, 2, 3), keepdim=True)
+    return Images((train_x - mean) / std, pixels.train_y, (val_x - mean) / std, pixels.val_y, pixels.classes)
+
+
+def load_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Images:
+    """The named data set as uint8; of training and validation images each a fixed stratified choice of so many, or all.
 
     Raises:
         UserError: the data are missing or unreadable (it says what to put where), or a limit is out of range.
     """
     train_x, train_y, val_x, val_y = DATASETS[name](data_dir)
     classes = int(train_y.max()) + 1
-    train_x, train_y = _limited("--limit-train", train_x, train_y, limit_train, classes)
-    val_x, val_y = _limited("--limit-val", val_x, val_y, limit_val, classes)
-    train_x, val_x = train_x.float(), val_x.float()
-    std, mean = torch.std_mean(train_x, dim=(0, 2, 3), keepdim=True)
-    return Images((train_x - mean) / std, train_y, (val_x - mean) / std, val_y, classes)
+    train, val = (
+        limited("--limit-train", train_y, limit_train, classes),
+        limited("--limit-val", val_y, limit_val, classes),
+    )
+    return Images(train_x[train], train_y[train], val_x[val], val_y[val], classes)
 
 
-def _limited(flag: str, x: Tensor, y: Tensor, limit: int | None, classes: int) -> tuple[Tensor, Tensor]:
+def limited(flag: str, labels: Tensor, limit: int | None, classes: int) -> Tensor:
+    """Which `limit` samples of those with labels (N,) to take, classes in proportion, int64 (limit,); None: all.
+
+    Raises:
+        UserError: there are not so many, or they are fewer than the classes.
+    """
     if limit is None:
-        return x, y
-    if not classes <= limit <= len(y):
-        raise UserError(f"{flag} {limit} is out of range: from {classes} (one image a class) to {len(y)} (all)")
-    chosen = stratified_order(y)[:limit]
-    return x[chosen], y[chosen]
+        return torch.arange(len(labels))
+    if not classes <= limit <= len(labels):
+        raise UserError(f"{flag} {limit} is out of range: from {classes} (one image a class) to {len(labels)} (all)")
+    return stratified_order(labels)[:limit]
 
 
 def stratified_order(labels: Tensor) -> Tensor:
@@ -79,7 +91,8 @@ def _digits(_: Path) -> _Loaded:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    x, y = torch.from_numpy(digits.images).unsqueeze(1), torch.from_numpy(digits.target).long()
+    pixels = torch.from_numpy(digits.images * 255 / 16).round().byte()  # they are given in 17 shades
+    x, y = pixels.unsqueeze(1), torch.from_numpy(digits.target).long()
     order = stratified_order(y)
     val, train = order[:DIGITS_VALIDATION], order[DIGITS_VALIDATION:]
     return x[train], y[train], x[val], y[val]

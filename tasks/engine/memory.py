@@ -1,5 +1,6 @@
-"""How much memory a forward pass keeps."""
+"""How much memory a forward pass keeps, and a whole run takes."""
 
+import sys
 from collections.abc import Callable, Iterable
 
 import torch
@@ -27,3 +28,18 @@ def kept_for_backward(forward: Callable[[], Tensor], own: Iterable[Tensor] = ())
     total = sum(kept.values())
     del output
     return total
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """The most memory that this process has taken so far, in MB: tensors on the GPU, or all of it on the CPU.
+
+    None on a CPU under Windows, which does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return kibibytes * 1024 / 1e6

@@ -10,14 +10,19 @@ class Progress:
     Args:
         total: the number of steps.
         unit: what a step is called on the bar.
+        done: how many were done before.
+        shown: False: only counts, as in all processes but the main one.
     """
 
-    def __init__(self, total: int, unit: str = "step") -> None:
+    def __init__(self, total: int, unit: str = "step", done: int = 0, shown: bool = True) -> None:
         from tqdm import tqdm
 
-        self._total, self._done, self._start = total, 0, time.monotonic()
-        terminal = sys.stderr.isatty()
-        self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, smoothing=0.05) if terminal else None
+        self._total, self._before, self._done, self._start = total, done, done, time.monotonic()
+        self._shown, self._next = shown, 0.0
+        on_terminal = shown and sys.stderr.isatty()
+        self._bar = (
+            tqdm(total=total, unit=unit, initial=done, dynamic_ncols=True, smoothing=0.05) if on_terminal else None
+        )
 
     def __enter__(self) -> "Progress":
         return self
@@ -26,11 +31,21 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def advance(self, steps: int = 1) -> None:
-        """So many steps more are done."""
+    def advance(self, steps: int = 1) -> bool:
+        """So many steps more are done. Returns whether it is time for `show`: on a terminal, twice a second."""
         self._done += steps
+        if self._bar is None:
+            return False
+        self._bar.update(steps)
+        due = time.monotonic() >= self._next
+        if due:
+            self._next = time.monotonic() + 0.5
+        return due
+
+    def show(self, text: str) -> None:
+        """A few numbers beside the bar; says nothing without a terminal."""
         if self._bar is not None:
-            self._bar.update(steps)
+            self._bar.set_postfix_str(text, refresh=False)
 
     def reach(self, done: int) -> None:
         """So many steps are done in all, whether or not each was counted."""
@@ -41,11 +56,18 @@ class Progress:
         if self._bar is not None:
             self._bar.set_description_str(what)
 
-    def report(self, line: str) -> None:
-        """A line without a terminal, where the bar cannot be seen: what is done, and the time left."""
-        if self._bar is None:
+    def report(self, line: str, keep: bool = False) -> None:
+        """A line without a terminal, where the bar cannot be seen: what is done, and the time left.
+
+        Args:
+            keep: on a terminal too, above the bar.
+        """
+        if self._bar is not None:
+            if keep:
+                self._bar.write(line)
+        elif self._shown:
             elapsed = time.monotonic() - self._start
-            left = elapsed * (self._total - self._done) / max(self._done, 1)
+            left = elapsed * (self._total - self._done) / max(self._done - self._before, 1)
             print(f"[{self._done / self._total:4.0%}, {_clock(left)} left] {line}", flush=True)
 
 

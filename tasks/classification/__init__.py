@@ -1,0 +1,1 @@
+"""What the classification programs share: data, augmentation, evaluation, models and flags."""

@@ -1,0 +1,241 @@
+"""Images that are decoded and transformed one by one, in worker processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+
+from tasks.engine.errors import UserError
+from tasks.engine.images import limited, load_pixels
+from tasks.engine.sampling import Sampling
+from tasks.engine.seeding import derived_seed, seed_everything
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+UNPACKING = ".unpacking.json"  # in a folder of ImageNet that setup_dataset has not finished
+PREFETCH = 4  # batches a worker keeps ready
+
+Batch = tuple[Tensor, Tensor]
+Transform = Callable[["Image"], Tensor]
+
+
+class Pictures(Protocol):
+    """A data set of PIL images with their labels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Image, int]: ...
+
+    def name(self, index: int) -> str:
+        """What an error calls the image."""
+
+
+class Folder:
+    """The images below `root`, a folder a class; those of `limit` classes in proportion if it is given.
+
+    Raises:
+        UserError: the folder is missing, half unpacked, or has a class without an image.
+    """
+
+    def __init__(self, root: Path, flag: str, limit: int | None) -> None:
+        from torchvision.datasets import ImageFolder
+
+        if (root.parent / UNPACKING).exists():
+            raise UserError(
+                f"{root.parent} is half unpacked: python -m tasks.image_classification.setup_dataset "
+                f"--dataset-path {root.parent.parent} goes on with it"
+            )
+        if not root.is_dir():
+            raise UserError(f"there is no folder {root}: it has to hold one folder of images for each class")
+        try:
+            found = ImageFolder(str(root))
+        except FileNotFoundError as error:
+            raise UserError(f"{root} cannot be used: {error}") from error
+        self.classes = found.classes
+        self._load, self._samples = found.loader, found.samples
+        if limit is not None:
+            labels = torch.tensor(found.targets)
+            chosen = limited(flag, labels, limit, len(found.classes))
+            self._samples = [found.samples[i] for i in chosen.tolist()]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> tuple[Image, int]:
+        path, label = self._samples[index]
+        return self._load(path), label
+
+    def name(self, index: int) -> str:
+        return str(self._samples[index][0])
+
+
+class Pixels:
+    """Images that are in memory, uint8 (N, C, H, W), as RGB pictures."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self._x, self._labels = x, y.tolist()
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Image, int]:
+        from torchvision.transforms.functional import to_pil_image
+
+        return to_pil_image(self._x[index]).convert("RGB"), self._labels[index]
+
+    def name(self, index: int) -> str:
+        return f"image {index}"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and validation pictures, and the number of classes."""
+
+    train: Pictures
+    val: Pictures
+    classes: int
+
+
+def open_folder(path: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
+    """<path>/train and <path>/val, each with one folder a class, as ImageNet has them.
+
+    Raises:
+        UserError: one is missing or unusable, or they have other classes.
+    """
+    train = Folder(path / "train", "--limit-train", limit_train)
+    val = Folder(path / "val", "--limit-val", limit_val)
+    other = set(train.classes) ^ set(val.classes)
+    if other:
+        raise UserError(f"{path}/train and {path}/val have to have the same classes; only one has {min(other)}")
+    return Split(train, val, len(train.classes))
+
+
+def open_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
+    """One of the data sets of tasks.engine.images as pictures."""
+    pixels = load_pixels(name, data_dir, limit_train, limit_val)
+    return Split(Pixels(pixels.train_x, pixels.train_y), Pixels(pixels.val_x, pixels.val_y), pixels.classes)
+
+
+@dataclass(frozen=True)
+class _Broken:
+    name: str
+    reason: str
+
+
+class _Samples:
+    """What the workers read: (index, seed) -> (x, y), where the seed decides on the augmentation."""
+
+    def __init__(self, pictures: Pictures, transform: Transform) -> None:
+        self._pictures, self._transform = pictures, transform
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | _Broken:
+        index, seed = key
+        seed_everything(seed)
+        try:
+            picture, label = self._pictures[index]
+        except (OSError, SyntaxError, ValueError) as error:  # PIL's ways of refusing a file
+            return _Broken(self._pictures.name(index), str(error))
+        return self._transform(picture), label
+
+
+def _collate(samples: list[Any]) -> tuple[Batch | None, list[_Broken]]:
+    good = [each for each in samples if not isinstance(each, _Broken)]
+    return (default_collate(good) if good else None), [each for each in samples if isinstance(each, _Broken)]
+
+
+class _Keys:
+    """The batches to read next, as the workers want them; replaced before each pass."""
+
+    def __init__(self) -> None:
+        self.batches: Iterator[list[tuple[int, int]]] = iter(())
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self.batches
+
+
+class FromFiles:
+    """The batches of pictures on a device.
+
+    Args:
+        workers: processes that read ahead, for training and for validation; 0: none.
+        skip_broken: leave out files that are no image, naming each once, instead of stopping at the first.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        transforms: tuple[Transform, Transform],
+        sampling: Sampling,
+        device: torch.device,
+        workers: int = 0,
+        skip_broken: bool = False,
+    ) -> None:
+        self._split, self._sampling, self._device, self._skip = split, sampling, device, skip_broken
+        self._named: set[str] = set()
+        self._keys = _Keys(), _Keys()
+        self._loaders = [
+            DataLoader(
+                _Samples(pictures, transform),  # type: ignore[arg-type]
+                batch_sampler=keys,  # type: ignore[arg-type]
+                collate_fn=_collate,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                prefetch_factor=PREFETCH if workers else None,
+                pin_memory=device.type == "cuda",
+            )
+            for pictures, transform, keys in zip((split.train, split.val), transforms, self._keys, strict=True)
+        ]
+
+    def training(self, epoch: int, first: int) -> Iterator[list[Batch]]:
+        """What Experiment.batches wants."""
+        sampling = self._sampling
+
+        def keys() -> Iterator[list[tuple[int, int]]]:
+            for shares in sampling.steps(epoch, first):
+                for samples, positions in shares:
+                    seeds = [derived_seed(sampling.seed, "augment", epoch, each) for each in positions.tolist()]
+                    yield list(zip(samples.tolist(), seeds, strict=True))
+
+        batches = self._read(0, keys())
+        for _ in range(first, sampling.steps_per_epoch):
+            yield [self._whole(next(batches)) for _ in range(sampling.accumulation)]
+
+    def validation(self) -> Iterator[Batch]:
+        """This process's share of the validation images."""
+        size = self._sampling.batch_size // (self._sampling.processes * self._sampling.accumulation)
+        share = self._sampling.share(len(self._split.val))
+        for batch in self._read(1, ([(index, 0) for index in some.tolist()] for some in share.split(size))):
+            if batch is not None:
+                yield batch
+
+    def _read(self, which: int, keys: Iterator[list[tuple[int, int]]]) -> Iterator[Batch | None]:
+        self._keys[which].batches = keys
+        for batch, broken in self._loaders[which]:
+            for each in broken:
+                self._report(each)
+            if batch is None:
+                yield None
+            else:
+                x, y = batch
+                yield x.to(self._device, non_blocking=True), y.to(self._device, non_blocking=True)
+
+    def _report(self, broken: _Broken) -> None:
+        message = f"{broken.name} is no image that can be read ({broken.reason})"
+        if not self._skip:
+            raise UserError(f"{message}: replace it, or leave such files out with --bad-images skip")
+        if broken.name not in self._named:
+            self._named.add(broken.name)
+            print(f"warning: {message}, left out", file=sys.stderr)
+
+    def _whole(self, batch: Batch | None) -> Batch:
+        if batch is None:
+            raise UserError("a whole batch of images could not be read: see the warnings above")
+        return batch

@@ -1,0 +1,76 @@
+"""The flags that every classification program has, each explained in one place."""
+
+import argparse
+from pathlib import Path
+
+from golu import available_activations
+from tasks.classification.timm_training import Where
+from tasks.engine.arguments import Parser, non_negative_int, one_of, positive_int
+from tasks.engine.launch import cores
+
+
+def add_run_flags(parser: Parser, results: list[str], activation: list[str]) -> None:
+    """What every run needs; the names of the flags for results and activation are the program's."""
+    names = ", ".join(available_activations())
+    parser.add_argument(
+        *activation, dest="activation", type=one_of("activation", available_activations()), default="GoLU",
+        metavar="NAME", help=f"the activation throughout the model: one of {names}",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=non_negative_int, default=0, metavar="N", help="of everything that is random")
+    parser.add_argument(
+        *results, dest="results", type=Path, default=Path("results"), metavar="DIR",
+        help="where results are stored, in DIR/<dataset>/<model>/<activation>",
+    )  # fmt: skip
+    for split, what in (("train", "training"), ("val", "validation")):
+        parser.add_argument(
+            f"--limit-{split}", type=positive_int, metavar="N",
+            help=f"take N {what} images, classes in proportion (default: all)",
+        )  # fmt: skip
+    parser.add_argument(
+        "--device", type=one_of("device", ("cpu", "cuda")), metavar="NAME",
+        help="cpu or cuda (default: cuda where there is one)",
+    )  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
+    parser.add_argument(
+        "--checkpoint-steps", type=positive_int, default=1000, metavar="N",
+        help="store a checkpoint every N steps, besides the one after each epoch",
+    )  # fmt: skip
+
+
+def add_file_flags(parser: Parser, data: list[str], dataset: str, data_dir: Path) -> None:
+    """Where pictures come from, and how they are read; the name of the flag for their folder is the program's."""
+    parser.add_argument(
+        "--dataset", default=dataset, metavar="NAME",
+        help="folder (torch/imagenet means the same): train/ and val/ with one folder a class; or cifar10 (or "
+        "torch/cifar10), fashion_mnist, mnist, digits",
+    )  # fmt: skip
+    parser.add_argument(
+        *data, dest="data_dir", type=Path, default=data_dir, metavar="DIR",
+        help="the folder of train/ and val/, or where the other data sets are, or are downloaded to",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=non_negative_int, default=min(4, cores()), metavar="N",
+        help="processes that read and transform images, for each process that trains; 0: none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bad-images", type=one_of("choice", ("refuse", "skip")), default="refuse", metavar="NAME",
+        help="what to do with a file that is no image: refuse (stop, and name it) or skip (name it, and go on)",
+    )  # fmt: skip
+
+
+def where(options: argparse.Namespace) -> Where:
+    """What those flags say."""
+    return Where(
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        results=options.results,
+        activation=options.activation,
+        seed=options.seed,
+        workers=options.workers,
+        limit_train=options.limit_train,
+        limit_val=options.limit_val,
+        device=options.device,
+        compile=options.compile,
+        skip_broken=options.bad_images == "skip",
+        checkpoint_steps=options.checkpoint_steps,
+    )

@@ -1,0 +1,68 @@
+"""Small images, all in memory: batches are slices of a tensor, augmented at once."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tasks.engine.images import Images
+from tasks.engine.sampling import Sampling
+from tasks.engine.seeding import generator_for
+
+EVALUATION_BATCH = 1000  # changes speed and memory only
+SHIFT = 4  # pixels, at most
+
+Batch = tuple[Tensor, Tensor]
+
+
+class InMemory:
+    """The batches of `images`, wherever these are.
+
+    Args:
+        augment: shift and mirror training images.
+    """
+
+    def __init__(self, images: Images, sampling: Sampling, augment: bool) -> None:
+        self._images, self._sampling, self._augment = images, sampling, augment
+
+    def training(self, epoch: int, first: int) -> Iterator[list[Batch]]:
+        """What Experiment.batches wants."""
+        images, sampling = self._images, self._sampling
+        device = images.train_x.device
+        for step, shares in enumerate(sampling.steps(epoch, first), start=first):
+            batches = []
+            for samples, positions in shares:
+                samples = samples.to(device)
+                x, y = images.train_x[samples], images.train_y[samples]
+                if self._augment:
+                    generator = generator_for(sampling.seed, "augment", epoch, step)
+                    draws = draw_shifts(sampling.batch_size, generator)[positions - step * sampling.batch_size]
+                    x = shift_and_mirror(x, draws)
+                batches.append((x, y))
+            yield batches
+
+    def validation(self) -> Iterator[Batch]:
+        """This process's share of the validation images."""
+        share = self._sampling.share(len(self._images.val_y)).to(self._images.val_x.device)
+        for samples in share.split(EVALUATION_BATCH):
+            yield self._images.val_x[samples], self._images.val_y[samples]
+
+
+def draw_shifts(count: int, generator: torch.Generator) -> Tensor:
+    """For each of `count` images: rows, columns (0 to 8) and whether to mirror (0 or 1), int64 (count, 3)."""
+    shifts = torch.randint(2 * SHIFT + 1, (count, 2), generator=generator)
+    return torch.cat([shifts, torch.randint(2, (count, 1), generator=generator)], dim=1)
+
+
+def shift_and_mirror(x: Tensor, draws: Tensor) -> Tensor:
+    """Each image of x (N, C, H, W) cut out of its zero-padded self, and mirrored, as `draws` (N, 3) says."""
+    count, channels, height, width = x.shape
+    padded = F.pad(x, (SHIFT, SHIFT, SHIFT, SHIFT))
+    rows = draws[:, :1] + torch.arange(height)
+    columns = draws[:, 1:2] + torch.arange(width)
+    columns = torch.where(draws[:, 2:] == 1, columns.flip(1), columns)
+    rows, columns = rows.to(x.device), columns.to(x.device)
+    image = torch.arange(count, device=x.device)[:, None, None, None]
+    channel = torch.arange(channels, device=x.device)[None, :, None, None]
+    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]

@@ -1,0 +1,82 @@
+"""The state of a run on disk: written whole or not at all, its predecessor kept, read without running code."""
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tasks.engine.errors import UserError
+from tasks.engine.storage import write_bytes
+
+State = dict[str, Any]
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one in `path` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def save(path: Path, state: State) -> None:
+    """Write the state; the checkpoint that was there becomes the previous one.
+
+    Raises:
+        UserError: it cannot be written (a full disk); the old checkpoints are untouched.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
+    unfinished = path.with_name(f"{path.stem}.next{path.suffix}")
+    write_bytes(unfinished, content.getvalue())
+    if path.exists():
+        path.replace(previous(path))
+    unfinished.replace(path)  # killed just before this line, a run goes on from the previous one
+
+
+def load(path: Path) -> State | None:
+    """The newest good checkpoint, on the CPU: the one in `path` or, if that is missing or broken, the previous one.
+
+    A broken one is named on stderr and kept under the name *.broken. None if there is no checkpoint at all.
+
+    Raises:
+        UserError: there are only broken ones.
+    """
+    broken = []
+    for candidate in (path, previous(path)):
+        if not candidate.exists():
+            continue
+        try:
+            state = read(candidate)
+        except UserError as error:
+            aside = candidate.with_name(f"{candidate.name}.broken")
+            candidate.replace(aside)
+            broken.append(f"{error} (kept as {aside.name})")
+            continue
+        if broken:
+            print(f"warning: {broken[0]}: going on from {candidate.name}", file=sys.stderr)
+        return state
+    if broken:
+        raise UserError(f"{'; '.join(broken)}, and there is no other: the same command now starts from the beginning")
+    return None
+
+
+def read(path: Path) -> State:
+    """The checkpoint in `path`, on the CPU; tensors and plain values only, nothing in it is executed.
+
+    Raises:
+        UserError: it is missing, cut short, altered, or no checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums
+        if damaged:
+            raise ValueError(f"damaged at {damaged}")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no checkpoint {path}") from error
+    except Exception as error:  # the many ways in which reading goes wrong
+        raise UserError(f"the checkpoint {path} is broken ({str(error).splitlines()[0]})") from error
+    if not isinstance(state, dict) or "model" not in state:
+        raise UserError(f"{path} is no checkpoint of a training run")
+    return state

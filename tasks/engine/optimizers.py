@@ -1,0 +1,41 @@
+"""Optimisers by name, with torch's fused implementations where there are any."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+Groups = Iterable[dict[str, Any]]
+
+# name -> (parameter groups, lr, momentum) -> optimiser; what a name means is torchvision's reference training's
+OPTIMIZERS: dict[str, Callable[[Groups, float, float], Optimizer]] = {
+    "sgd": lambda groups, lr, momentum: torch.optim.SGD(groups, lr, momentum, fused=True),
+    "sgd_nesterov": lambda groups, lr, momentum: torch.optim.SGD(groups, lr, momentum, nesterov=True, fused=True),
+    "rmsprop": lambda groups, lr, momentum: torch.optim.RMSprop(groups, lr, alpha=0.9, eps=0.0316, momentum=momentum),
+    "adamw": lambda groups, lr, _: torch.optim.AdamW(groups, lr, fused=True),
+}
+
+
+def make_optimizer(
+    name: str,
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    vector_weight_decay: float | None = None,
+) -> Optimizer:
+    """One of `OPTIMIZERS` for all parameters that are trained.
+
+    Args:
+        vector_weight_decay: that of vectors and scalars, which are biases, norms and what an activation learns;
+            None: as all others.
+    """
+    decays = (weight_decay, weight_decay if vector_weight_decay is None else vector_weight_decay)
+    trained = [each for each in model.parameters() if each.requires_grad]
+    groups = [
+        {"params": [each for each in trained if each.ndim >= 2], "weight_decay": decays[0]},
+        {"params": [each for each in trained if each.ndim < 2], "weight_decay": decays[1]},
+    ]
+    return OPTIMIZERS[name]([group for group in groups if group["params"]], lr, momentum)

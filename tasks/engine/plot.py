@@ -1,0 +1,42 @@
+"""The picture of a run: loss and judged metric, epoch by epoch."""
+
+import io
+
+from tasks.engine.run_folder import RunFolder, Trace
+from tasks.engine.storage import write_bytes
+from tasks.engine.style import figure_style, line_of
+
+
+def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
+    """Write plot_<seed>.png; a run that diverged in its first epoch has none."""
+    if not trace:
+        return
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [entry["epoch"] for entry in trace]
+    colour, _ = line_of(folder.activation)
+    marker = "o" if len(trace) < 20 else ""
+    with figure_style():
+        figure = Figure(figsize=(9.0, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(epochs, [entry["train_loss"] for entry in trace], ":", marker=marker, color=colour, label="training")
+        left.plot(epochs, [entry["val_loss"] for entry in trace], marker=marker, color=colour, label="validation")
+        left.set_title("Loss")
+        left.legend()
+        metric = judge.removeprefix("ema_")
+        right.plot(epochs, [entry[metric] for entry in trace], marker=marker, color=colour, label="weights")
+        if metric != judge:
+            averaged = [entry[judge] for entry in trace]
+            right.plot(epochs, averaged, "--", marker=marker, color=colour, label="moving average of the weights")
+            right.legend()
+        right.set_title(metric.removeprefix("val_").replace("_", " ").capitalize() + ", validation")
+        for axes in (left, right):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.suptitle(
+            f"{folder.model}, {folder.dataset}, {folder.activation}, seed {folder.seed}", x=0.01, ha="left", fontsize=9
+        )
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=150)
+    write_bytes(folder.plot_path, content.getvalue())

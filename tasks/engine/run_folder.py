@@ -1,0 +1,122 @@
+"""The files of a run: a contract that other programs read.
+
+<results>/<dataset>/<model>/<activation>/ holds, for each seed, checkpoint_<seed>.pth (and the one before it,
+checkpoint_<seed>.previous.pth), opt_trace_<seed>.json, results_<seed>.json, plot_<seed>.png and TensorBoard events.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.engine import checkpoint
+from tasks.engine.errors import UserError
+from tasks.engine.storage import prepare_folder, write_json
+
+Trace = list[dict[str, Any]]  # one entry an epoch
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where one run of one activation and one seed is stored."""
+
+    results: Path
+    dataset: str
+    model: str
+    activation: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        return self.results / self.dataset / self.model / self.activation
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / f"checkpoint_{self.seed}.pth"
+
+    @property
+    def trace_path(self) -> Path:
+        return self.folder / f"opt_trace_{self.seed}.json"
+
+    @property
+    def results_path(self) -> Path:
+        return self.folder / f"results_{self.seed}.json"
+
+    @property
+    def plot_path(self) -> Path:
+        return self.folder / f"plot_{self.seed}.png"
+
+    @property
+    def events_path(self) -> Path:
+        return self.folder / f"tensorboard_{self.seed}"
+
+    def finished(self, configuration: dict[str, Any]) -> dict[str, Any] | None:
+        """The results, if the run has ended already.
+
+        Raises:
+            UserError: they are not to be read, or of another configuration.
+        """
+        if not self.results_path.exists():
+            return None
+        try:
+            results = json.loads(self.results_path.read_text())
+            stored = results["configuration"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.results_path} is no result of a run: delete it to go on") from error
+        self._check(stored, configuration)
+        return results
+
+    def resume(self, configuration: dict[str, Any]) -> checkpoint.State | None:
+        """The newest good checkpoint; None if the run has not begun.
+
+        Raises:
+            UserError: it is of another configuration, or there are only broken ones.
+        """
+        state = checkpoint.load(self.checkpoint_path)
+        if state is not None:
+            self._check(state["configuration"], configuration)
+        return state
+
+    def _check(self, stored: dict[str, Any], configuration: dict[str, Any]) -> None:
+        for name in stored.keys() | configuration.keys():
+            if stored.get(name) != configuration.get(name):
+                raise UserError(
+                    f"{self.folder} holds a run of seed {self.seed} with {name}={stored.get(name)}, "
+                    f"not {name}={configuration.get(name)}: choose another folder for results, or that setting again"
+                )
+
+    def prepare(self) -> None:
+        """Make the folder and show that it can be written to."""
+        prepare_folder(self.folder)
+
+    def store_trace(self, trace: Trace) -> None:
+        """Write the epochs so far."""
+        write_json(self.trace_path, trace)
+
+    def store_results(self, results: dict[str, Any]) -> None:
+        """Write the results of a finished run; from now on it needs no checkpoint but the last."""
+        write_json(self.results_path, results)
+        checkpoint.previous(self.checkpoint_path).unlink(missing_ok=True)
+
+
+class Events:
+    """TensorBoard's events of a run: what the trace says, epoch by epoch."""
+
+    def __init__(self, folder: Path, trace: Trace) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped; its trace is written again
+        self._writer = SummaryWriter(str(folder))
+        for entry in trace:
+            self.add(entry)
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """One epoch."""
+        for name, value in entry.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, entry["epoch"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()

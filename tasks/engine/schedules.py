@@ -1,0 +1,54 @@
+"""Learning rates as a table, made by the library's scheduler before training: there is no state to store or lose.
+
+A table holds one rate an epoch or one a step; the loop spreads it over the run.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from tasks.engine.errors import UserError
+
+
+def tabulate(lr: float, length: int, make: Callable[[Optimizer], LRScheduler]) -> list[float]:
+    """The rates that a scheduler of torch gives over `length` calls of its step(), the first one before any."""
+    optimizer = torch.optim.SGD([torch.zeros(())], lr)
+    scheduler = make(optimizer)
+    rates = []
+    for _ in range(length):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def tabulate_timm(lr: float, steps_per_epoch: int = 1, **settings: Any) -> list[float]:
+    """The rates of timm's create_scheduler_v2(..., **settings): one an epoch, or one a step if step_on_epochs=False.
+
+    The table is as long as timm wants to train: with warmup_prefix and cooldown_epochs longer than num_epochs.
+
+    Raises:
+        UserError: timm refuses the settings.
+    """
+    from timm.scheduler import create_scheduler_v2
+
+    optimizer = torch.optim.SGD([torch.zeros(())], lr)
+    try:
+        scheduler, epochs = create_scheduler_v2(optimizer, updates_per_epoch=steps_per_epoch, **settings)
+    except (ValueError, AssertionError) as error:
+        raise UserError(f"the schedule cannot be made: {error}") from error
+    by_epoch = settings.get("step_on_epochs", True)
+    length = int(epochs) * (1 if by_epoch else steps_per_epoch)
+    if scheduler is None:
+        return [lr] * length
+    rates = []
+    for position in range(length):
+        if by_epoch:
+            scheduler.step(position)
+        else:
+            scheduler.step_update(position)
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+    return rates

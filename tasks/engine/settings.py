@@ -1,0 +1,101 @@
+"""A task's settings as a frozen dataclass, each with its help: one place for flags, recipe files and what is stored.
+
+What holds is the command line, else the recipe, else the default.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import field, fields, replace
+from typing import Any, TypeVar
+
+from golu.activations import unknown_name
+from tasks.engine.arguments import Parser
+from tasks.engine.errors import UserError
+
+S = TypeVar("S")
+
+
+def setting(kind: Callable[[str], Any], default: Any, purpose: str) -> Any:
+    """A field of a settings dataclass.
+
+    Args:
+        kind: makes the value of a word on the command line; bool: a flag without a word.
+        purpose: what --help says.
+    """
+    return field(default=default, metadata={"kind": kind, "purpose": purpose})
+
+
+def several(kind: Callable[[str], Any], default: tuple[Any, ...] | None, purpose: str) -> Any:
+    """A field that holds a tuple, or None."""
+    return field(default=default, metadata={"kind": kind, "purpose": purpose, "several": True})
+
+
+def add_settings(parser: Parser, base: Any, also: Mapping[str, list[str]] | None = None, default: str = "") -> None:
+    """A flag for each setting; in the parsed options those that are not given are None.
+
+    Args:
+        base: the settings whose values are the defaults that --help shows.
+        also: other names of a flag, as {"activation": ["--ac"]}.
+        default: what --help says of the default instead of its value.
+    """
+    for each in fields(base):
+        kind, purpose = each.metadata["kind"], each.metadata["purpose"]
+        flags = ["--" + each.name.replace("_", "-"), *(also or {}).get(each.name, [])]
+        text = f"{purpose} (default: {default or _shown(getattr(base, each.name))})"
+        if kind is bool:
+            parser.add_argument(*flags, dest=each.name, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            many = {"nargs": "+"} if each.metadata.get("several") else {}
+            parser.add_argument(*flags, dest=each.name, type=kind, metavar="X", help=text, **many)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+def chosen(options: argparse.Namespace, base: S) -> S:
+    """The settings in `base`, changed by what the command line gives."""
+    given = {each.name: getattr(options, each.name) for each in fields(base)}  # type: ignore[arg-type]
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return replace(base, **{name: value for name, value in given.items() if value is not None})  # type: ignore[type-var]
+
+
+def from_mapping(values: Mapping[str, Any], base: S, source: str) -> S:
+    """The settings in `base`, changed by those of a recipe file.
+
+    Raises:
+        UserError: a name is unknown, or a value is not what its flag would take; `source` is named.
+    """
+    known = {each.name: each for each in fields(base)}  # type: ignore[arg-type]
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{source}: {unknown_name('setting', name, known)}")
+        try:
+            given[name] = _parsed(known[name].metadata, value)
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            raise UserError(f"{source}: {name}: {error}") from error
+    return replace(base, **given)  # type: ignore[type-var]
+
+
+def _parsed(metadata: Mapping[str, Any], value: Any) -> Any:
+    kind = metadata["kind"]
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false, not {value!r}")
+        return value
+    if metadata.get("several"):
+        if not isinstance(value, list):
+            raise ValueError(f"must be a list, not {value!r}")
+        return tuple(kind(str(each)) for each in value)
+    return kind(str(value))
+
+
+def configuration(settings: Any) -> dict[str, Any]:
+    """The settings as they are stored: JSON knows lists, not tuples."""
+    values = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

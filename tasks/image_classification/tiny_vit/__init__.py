@@ -1,0 +1,1 @@
+"""TinyViT on ImageNet-1K; its recipes are in configs/."""

@@ -1,0 +1,54 @@
+"""python -m tasks.small_poc.train_vit: ViT-Ti/16 on CIFAR-10 at 224 x 224, or any model of timm on small images."""
+
+from pathlib import Path
+
+from tasks.classification.flags import add_file_flags, add_run_flags, where
+from tasks.classification.timm_training import Settings, run_timm
+from tasks.engine.arguments import Parser
+from tasks.engine.errors import run
+from tasks.engine.settings import add_settings, chosen
+
+DESCRIPTION = """\
+Train ViT-Ti/16 on CIFAR-10, brought to 224 x 224. Killed and started again, it goes on.
+
+  python -m tasks.small_poc.train_vit --ac GoLU --seed 0
+  python -m tasks.small_poc.train_vit --dataset digits --img-size 32 --epochs 2 --limit-val 100   # no download"""
+
+VIT_TINY = Settings(
+    model="vit_tiny_patch16_224",
+    epochs=300,
+    batch_size=32,
+    opt="adamw",
+    opt_eps=1e-8,
+    opt_betas=(0.9, 0.999),
+    weight_decay=0.05,
+    layer_decay=1.0,
+    clip_grad=5.0,
+    lr_base=5e-4,
+    warmup_lr=5e-7,
+    warmup_epochs=20,
+    min_lr=5e-6,
+    decay_epochs=30.0,
+    drop=0.0,
+    drop_path=0.1,
+    mixup=0.8,
+    cutmix=1.0,
+    aa="rand-m9-mstd0.5-inc1",
+    reprob=0.25,
+)
+
+
+def main() -> None:
+    parser = Parser("python -m tasks.small_poc.train_vit", DESCRIPTION)
+    add_file_flags(parser, ["--data-dir"], "torch/CIFAR10", Path("data"))
+    parser.add_argument(
+        "--dataset-download", action="store_true", help="accepted for timm's sake: missing data are downloaded anyway"
+    )
+    add_run_flags(parser, ["--results-folder"], ["--ac", "--activation"])
+    add_settings(parser, VIT_TINY)
+    options = parser.parse_args()
+    run_timm(chosen(options, VIT_TINY), where(options))
+
+
+if __name__ == "__main__":
+    run(main)
