@@ -1,17 +1,18 @@
-"""The models: small, normalised, and with one activation throughout."""
+"""The models: small, normalised, and with one activation throughout; those of tasks.small_poc among them."""
 
 from collections.abc import Callable
 
 from torch import nn
 
 from golu import get_activation_function
+from tasks.small_poc.models import MODELS as SMALL_MODELS
 
 
 def build_model(name: str, shape: tuple[int, int, int], classes: int, activation: str) -> nn.Module:
     """A model for images of shape (C, H, W), giving logits (N, classes).
 
-    The initial weights are PyTorch's defaults, which favour no activation; no activation draws random numbers, so
-    after the same seed they are the same, bit for bit, whatever the activation.
+    The initial weights of mlp and cnn are PyTorch's defaults, which favour no activation. No activation draws random
+    numbers, so after the same seed they are the same, bit for bit, whatever the activation.
     """
     return MODELS[name](shape, classes, lambda: get_activation_function(activation))
 
@@ -41,4 +42,4 @@ def cnn(shape: tuple[int, int, int], classes: int, activation: Callable[[], nn.M
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
 
 
-MODELS = {"mlp": mlp, "cnn": cnn}
+MODELS = {"mlp": mlp, "cnn": cnn, **SMALL_MODELS}

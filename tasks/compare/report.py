@@ -151,7 +151,7 @@ def to_csv(rows: list[dict[str, Any]]) -> str:
 def _run_row(run: Run) -> dict[str, Any]:
     row = {name: run[name] for name in ("activation", "seed", "seconds", "diverged_at")}
     for when in ("final", "best"):
-        row |= {f"{when}_{name}": value for name, value in (run[when] or {}).items() if name != "seconds"}
+        row |= {f"{when}_{name}": value for name, value in (run[when] or {}).items() if "second" not in name}
     return row
 
 

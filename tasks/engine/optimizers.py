@@ -12,7 +12,9 @@ Groups = Iterable[dict[str, Any]]
 # name -> (parameter groups, lr, momentum) -> optimiser; what a name means is torchvision's reference training's
 OPTIMIZERS: dict[str, Callable[[Groups, float, float], Optimizer]] = {
     "sgd": lambda groups, lr, momentum: torch.optim.SGD(groups, lr, momentum, fused=True),
-    "sgd_nesterov": lambda groups, lr, momentum: torch.optim.SGD(groups, lr, momentum, nesterov=True, fused=True),
+    "sgd_nesterov": lambda groups, lr, momentum: torch.optim.SGD(
+        groups, lr, momentum, nesterov=momentum > 0, fused=True
+    ),
     "rmsprop": lambda groups, lr, momentum: torch.optim.RMSprop(groups, lr, alpha=0.9, eps=0.0316, momentum=momentum),
     "adamw": lambda groups, lr, _: torch.optim.AdamW(groups, lr, fused=True),
 }

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from tasks.classification.in_memory import InMemory
 from tasks.compare import __main__ as program
 from tasks.compare import report
 from tasks.compare.cost import measure_costs
 from tasks.compare.figure import draw
 from tasks.compare.models import MODELS
 from tasks.compare.recipe import RECIPES
-from tasks.compare.training import batches, crop_and_flip, initial_model, train
+from tasks.compare.training import initial_model, train
 from tasks.engine.images import load_images
 from tasks.engine.memory import kept_for_backward
-from tasks.engine.seeding import data_generator
 
 SMALL = ("--epochs", 2, "--batch-size", 32, "--limit-train", 64, "--limit-val", 100, "--model", "mlp", "--seeds", 2)
 TWO = ("--activations", "ReLU", "GoLU")
@@ -35,7 +35,8 @@ def images():
 
 def numbers(run):
     """All of a run but its times."""
-    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in run["epochs"]]
+    times = ("seconds", "images_per_second")
+    return [{name: value for name, value in epoch.items() if name not in times} for epoch in run["epochs"]]
 
 
 # A run
@@ -63,22 +64,20 @@ def test_an_activation_with_parameters_leaves_the_other_weights_alone(images):
 def test_every_activation_sees_the_same_batches(images, monkeypatch):
     seen = {}
     for activation in ("ReLU", "GoLU"):
-        orders = seen[activation] = []
+        steps = seen[activation] = []
 
-        def record(*arguments, orders=orders):
-            orders.append(batches(*arguments))
-            return orders[-1]
+        class Recorded(InMemory):
+            def training(self, *arguments, steps=steps):
+                for batches in super().training(*arguments):
+                    steps.extend(batches)
+                    yield batches
 
-        monkeypatch.setattr("tasks.compare.training.batches", record)
+        monkeypatch.setattr("tasks.compare.training.InMemory", Recorded)
         train(RECIPE, images, activation, seed=0)
-    pairs = [zip(*epochs, strict=True) for epochs in zip(seen["ReLU"], seen["GoLU"], strict=True)]
-    assert all(torch.equal(a, b) for epoch in pairs for a, b in epoch)
-    assert not torch.equal(torch.cat(seen["ReLU"][0]), torch.cat(seen["ReLU"][1]))
-
-
-def test_batches_are_full_and_hold_each_image_once():
-    indices = torch.cat(batches(replace(RECIPE, batch_size=32), 70, data_generator(0)))
-    assert len(indices) == 64 == len(indices.unique())
+    assert len(seen["ReLU"]) == len(seen["GoLU"]) == 2 * 2
+    for (x, y), (other_x, other_y) in zip(seen["ReLU"], seen["GoLU"], strict=True):
+        assert torch.equal(x, other_x) and torch.equal(y, other_y)
+    assert not torch.equal(seen["ReLU"][0][0], seen["ReLU"][2][0])
 
 
 def test_a_run_learns_and_is_the_same_each_time(images):
@@ -95,15 +94,6 @@ def test_the_cnn_learns(augment, images):
     recipe = replace(RECIPE, model="cnn", epochs=6, batch_size=16, augment=augment)
     losses = [epoch["train_loss"] for epoch in train(recipe, images, "GoLU", seed=0)["epochs"]]
     assert losses[-1] < losses[0] - 0.05
-
-
-def test_crop_and_flip_shifts_and_mirrors():
-    x = torch.arange(2 * 3 * 8 * 8.0).reshape(2, 3, 8, 8).repeat(64, 1, 1, 1)
-    y = crop_and_flip(x, data_generator(0))
-    assert y.shape == x.shape
-    assert (y[:, 0, 4, 4] == y[:, 1, 4, 4] - 64).all()  # the channels of an image move together
-    mirrored = (y[:, 0, 4, 3] > y[:, 0, 4, 4]).float().mean()
-    assert 0.3 < mirrored < 0.7
 
 
 # What it costs
