@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from golu import find_activations, replace_activation_by_torch_module
 from golu.activations import ACTIVATIONS, unknown_name
 from tasks.engine.errors import UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 # what a model has between its layers; sigmoids and their hard forms are gates, and stay
 HIDDEN = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish, nn.ELU, nn.LeakyReLU)
@@ -38,6 +41,15 @@ def with_activation(model: nn.Module, activation: str) -> nn.Module:
 def _is(activation: str, cls: type[nn.Module]) -> bool:
     made = ACTIVATIONS[activation]()
     return type(made) is cls and getattr(made, "approximate", "none") == "none"
+
+
+def share_statistics(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Batch statistics over all processes, which torch has on GPUs only; elsewhere the model as it is."""
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if accelerator.num_processes > 1 and accelerator.is_main_process:
+        print("--sync-bn has no effect on the CPU: each process has its own batch statistics")
+    return model
 
 
 def torchvision_classifier(name: str, classes: int, activation: str) -> nn.Module:

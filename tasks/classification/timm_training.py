@@ -17,7 +17,7 @@ from torch import nn
 from golu.activations import unknown_name
 from tasks.classification.evaluation import evaluate
 from tasks.classification.files import FromFiles, Split, Transform, open_folder, open_pixels
-from tasks.classification.models import timm_classifier
+from tasks.classification.models import share_statistics, timm_classifier
 from tasks.engine.arguments import (
     non_negative_float,
     non_negative_int,
@@ -239,8 +239,8 @@ def _model(settings: Settings, where: Where, classes: int, accelerator: Accelera
         drop_path_rate=settings.drop_path,
         **sized,
     )
-    if settings.sync_bn and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if settings.sync_bn:
+        model = share_statistics(model, accelerator)
     return model.to(accelerator.device)
 
 

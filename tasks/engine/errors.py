@@ -1,6 +1,8 @@
 """How a program ends: a user's mistake is one line on stderr and exit code 2, never a traceback."""
 
+import os
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -35,5 +37,7 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 def _end(message: str, exit_code: int) -> NoReturn:
     line = " ".join(message.split())
+    if int(os.environ.get("RANK", "0")) > 0:
+        time.sleep(1)  # an error that all processes have is the first one's to print; torchrun then ends the others
     print(f"error: {line}" if exit_code == UserError.exit_code else line, file=sys.stderr)
     sys.exit(exit_code)

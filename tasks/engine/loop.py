@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.engine import checkpoint
+from tasks.engine.errors import UserError
 from tasks.engine.launch import by_process, share_buffers, total
 from tasks.engine.progress import Progress
 from tasks.engine.run_folder import Events, RunFolder, Trace
@@ -120,7 +121,7 @@ class _Loop:
         self.reached = _Reached()
         if folder is not None:
             with accelerator.main_process_first():  # which may have to put a broken checkpoint aside
-                self._restore(folder.resume(configuration))
+                self._restore(folder)
         self.model = accelerator.prepare_model(experiment.model)  # shared out over the processes, if there are several
         self.events = None
         if folder is not None and accelerator.is_main_process:
@@ -261,19 +262,25 @@ class _Loop:
         checkpoint.save(self.folder.checkpoint_path, state)
         self.folder.store_trace(reached.trace)
 
-    def _restore(self, state: checkpoint.State | None) -> None:
+    def _restore(self, folder: RunFolder) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        state = folder.resume(self.configuration)
         if state is None:
             return
         experiment, rank = self.experiment, self.accelerator.process_index
-        experiment.model.load_state_dict(state["model"])
-        experiment.optimizer.load_state_dict(state["optimizer"])
-        if experiment.ema is not None:
-            experiment.ema.module.load_state_dict(state["ema"])
+        try:
+            experiment.model.load_state_dict(state["model"])
+            experiment.optimizer.load_state_dict(state["optimizer"])
+            if experiment.ema is not None:
+                experiment.ema.module.load_state_dict(state["ema"])
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(f"{folder.checkpoint_path} is of another model: {reason}") from error
         self.scaler.load_state_dict(state["scaler"])
         sums = state["losses"]
         if len(sums) != self.accelerator.num_processes:  # other processes than before: the main one takes all
             sums = [math.fsum(sums)] + [0.0] * (self.accelerator.num_processes - 1)
         names = _Reached.__dataclass_fields__.keys() - {"losses"}
         self.reached = _Reached(**{name: state[name] for name in names}, losses=sums[rank])
-        if self.accelerator.is_main_process and self.folder is not None:
+        if self.accelerator.is_main_process:
             print(f"going on from step {self.reached.step} of {experiment.total_steps}", flush=True)

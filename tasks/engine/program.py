@@ -33,6 +33,7 @@ def run_experiment(
         make: builds the experiment in every process, after the seed is set.
         device: "cpu", "cuda", or None for CUDA where there is one.
     """
+    configuration = folder.identity | configuration
     results = folder.finished(configuration)
     if results is None:
         folder.prepare()
@@ -63,7 +64,7 @@ def _train(
     environment = describe(accelerator.device.type) | {"processes": accelerator.num_processes}
     if accelerator.is_main_process:
         print(f"{folder.dataset}, {folder.model} ({parameters:,} parameters), {folder.activation}, seed {folder.seed}")
-        print(" ".join(f"{name}={value}" for name, value in configuration.items()))
+        print(" ".join(f"{name}={value}" for name, value in configuration.items() if name not in folder.identity))
         print(
             f"{experiment.epochs} epochs of {experiment.steps_per_epoch} steps with {experiment.samples_per_step} "
             f"{experiment.unit} each, on {accelerator.device.type} in {accelerator.num_processes} processes",
@@ -73,10 +74,7 @@ def _train(
     epochs = outcome.pop("epochs")
     trained = len(epochs) * experiment.steps_per_epoch * experiment.samples_per_step
     results = {
-        "dataset": folder.dataset,
-        "model": folder.model,
-        "activation": folder.activation,
-        "seed": folder.seed,
+        **folder.identity,
         "parameters": parameters,
         **{name: outcome[name] for name in ("diverged_at", "final", "best")},
         "train_minutes": outcome["train_seconds"] / 60,

@@ -51,6 +51,11 @@ class RunFolder:
     def events_path(self) -> Path:
         return self.folder / f"tensorboard_{self.seed}"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its place says of the run, for its configuration."""
+        return {"dataset": self.dataset, "model": self.model, "activation": self.activation, "seed": self.seed}
+
     def finished(self, configuration: dict[str, Any]) -> dict[str, Any] | None:
         """The results, if the run has ended already.
 

@@ -15,7 +15,7 @@ from golu.activations import unknown_name
 from tasks.classification.evaluation import evaluate
 from tasks.classification.files import FromFiles, Transform
 from tasks.classification.flags import add_file_flags, add_run_flags, where
-from tasks.classification.models import torchvision_classifier
+from tasks.classification.models import share_statistics, torchvision_classifier
 from tasks.classification.timm_training import Where, dataset_folder, open_split
 from tasks.engine.arguments import (
     Parser,
@@ -132,8 +132,8 @@ def make(settings: Settings, place: Where, accelerator: Accelerator) -> Experime
         REPEATS if settings.ra_sampler else 1,
     )
     model = torchvision_classifier(settings.model, split.classes, place.activation)
-    if settings.sync_bn and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if settings.sync_bn:
+        model = share_statistics(model, accelerator)
     model.to(accelerator.device)
     ema = _ema(settings, model, sampling.steps_per_epoch)
     optimizer = make_optimizer(settings.opt, model, settings.lr, settings.wd, settings.momentum, settings.vector_wd)

@@ -288,6 +288,13 @@ def test_another_configuration_is_refused(tmp_path):
     assert place.checkpoint_path.read_bytes() == before
 
 
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    place = folder(tmp_path)
+    killed_after(3, experiment(), place)
+    with pytest.raises(UserError, match=r"checkpoint_7.pth is of another model: size mismatch for 0"):
+        trained(experiment(nn.Sequential(nn.Linear(6, 9), nn.Linear(9, 3))), folder=place, configuration={"a": 1})
+
+
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     place = folder(tmp_path)
     killed_after(3, experiment(), place)
@@ -315,7 +322,7 @@ def test_results_of_a_run(tmp_path, capsys):
     stored = json.loads((tmp_path / "data/net/GoLU/results_7.json").read_text())
     assert stored == results
     assert stored["parameters"] == 6 * 16 + 16 + 16 * 3 + 3
-    assert stored["configuration"] == {"lr": 0.1}
+    assert stored["configuration"] == {"dataset": "data", "model": "net", "activation": "GoLU", "seed": 7, "lr": 0.1}
     assert stored["final"]["epoch"] == 3
     assert stored["environment"]["torch"] == torch.__version__ and stored["environment"]["processes"] == 1
     assert stored["images_per_second"] == pytest.approx(3 * 40 / (60 * stored["train_minutes"]))
