@@ -169,7 +169,8 @@ class _Loop:
                     f"epoch {epoch + 1} loss {loss.item():.4g} lr {experiment.rate(reached.step - 1):.3g} "
                     f"{rate / reached.epoch_seconds:.4g} {experiment.unit}/s"
                 )
-            if reached.step % experiment.checkpoint_every == 0:
+            within = reached.step % experiment.steps_per_epoch != 0  # the end of an epoch is stored once evaluated
+            if within and reached.step % experiment.checkpoint_every == 0:
                 reached.losses = losses.item()
                 self._store()
         self._finish_epoch(epoch, losses, progress)

@@ -228,6 +228,26 @@ def test_a_killed_run_ends_as_if_never_stopped(tmp_path, kills):
     assert numbers({"epochs": stored[0]}) == numbers({"epochs": stored[1]}) == numbers(outcome)
 
 
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+@pytest.mark.parametrize("checkpoint_every", [1, 5, 1000])
+def test_killed_while_it_evaluates(tmp_path, epoch, checkpoint_every):
+    expected = trained(experiment())
+    made, left = experiment(checkpoint_every=checkpoint_every), epoch
+    evaluate = made.evaluate
+
+    def killed(model):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Killed
+        return evaluate(model)
+
+    made.evaluate = killed
+    with pytest.raises(Killed):
+        trained(made, folder=folder(tmp_path), configuration={"a": 1})
+    assert numbers(trained(experiment(), folder=folder(tmp_path), configuration={"a": 1})) == numbers(expected)
+
+
 def test_a_truncated_checkpoint_is_named_and_the_previous_one_used(tmp_path, capsys):
     expected = trained(experiment())
     place = folder(tmp_path)
