@@ -1,5 +1,7 @@
 import functools
 import gzip
+import hashlib
+import pickle
 import struct
 import sys
 
@@ -54,3 +56,69 @@ def write_mnist():
         return written
 
     return write
+
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """A program of tasks, given as its module, in this process; returns (exit code, stdout, stderr)."""
+    from tasks.engine.errors import run
+
+    def call(module, *arguments):
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run(module.main)
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def write_cifar10(monkeypatch):
+    """Writes a small CIFAR-10 in batches of the real format, whose checksums become the official ones.
+
+    Returns the pixels, uint8 (N, 3, 32, 32), and the labels of each split.
+    """
+    from torchvision.datasets import CIFAR10
+
+    def write(data_dir, a_batch=10):
+        folder = data_dir / CIFAR10.base_folder
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        written = {"train": ([], []), "val": ([], [])}
+
+        def store(name, content):
+            (folder / name).write_bytes(pickle.dumps(content))
+            return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+        def batch(split, name, count):
+            pixels = rng.integers(0, 256, (count, 3072), np.uint8)
+            labels = [number % 10 for number in range(count)]
+            written[split][0].append(pixels.reshape(-1, 3, 32, 32))
+            written[split][1].extend(labels)
+            return store(name, {"data": pixels, "labels": labels})
+
+        train = [batch("train", f"data_batch_{number}", a_batch) for number in range(1, 6)]
+        monkeypatch.setattr(CIFAR10, "train_list", train)
+        monkeypatch.setattr(CIFAR10, "test_list", [batch("val", "test_batch", 11)])
+        meta, checksum = store("batches.meta", {"label_names": [str(label) for label in range(10)]})
+        monkeypatch.setattr(CIFAR10, "meta", {"filename": meta, "key": "label_names", "md5": checksum})
+        return {
+            split: (torch.from_numpy(np.concatenate(pixels)), torch.tensor(labels))
+            for split, (pixels, labels) in written.items()
+        }
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def imagenet(tmp_path_factory):
+    """ImageNet-1K made small, as setup_dataset unpacks it: 6 classes, 18 training and 7 validation images."""
+    from tasks.image_classification import setup_dataset
+    from tests.tasks.imagenet_miniature import write_archives
+
+    folder = tmp_path_factory.mktemp("data") / "imagenet_1k"
+    write_archives(folder, classes=6, train_per_class=3, val=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["setup_dataset", "--dataset-path", str(folder.parent), "--skip-checksum"])
+        setup_dataset.main()
+    return folder

@@ -71,7 +71,7 @@ def test_augmentation_is_the_same_in_two_processes(tmp_path):
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills):
-    command = [*NOISY, "--epochs", str(3 * kills), "--warmup-epochs", "1"]
+    command = [*NOISY, "--epochs", str(2 * kills), "--warmup-epochs", "1"]
     ran(PLAIN, *command, "--results-folder", tmp_path / "whole")
     moments = random.Random(kills)
     place = tmp_path / "killed"
