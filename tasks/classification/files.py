@@ -20,7 +20,7 @@ from tasks.engine.seeding import derived_seed, seed_everything
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-UNPACKING = ".unpacking.json"  # in a folder of ImageNet that setup_dataset has not finished
+UNPACKING = ".unpacking.json"  # in ImageNet's folder until setup_dataset has unpacked and verified everything
 PREFETCH = 4  # batches a worker keeps ready
 
 Batch = tuple[Tensor, Tensor]

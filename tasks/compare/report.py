@@ -1,7 +1,5 @@
 """From runs to tables: a summary of each activation, and its forms for terminal, README and spreadsheet."""
 
-import csv
-import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from tasks.compare.recipe import Recipe
 from tasks.compare.runs import Run
 from tasks.engine.statistics import estimate, paired_difference
 from tasks.engine.storage import write_json, write_text
+from tasks.engine.tables import markdown_table, plain_table, to_csv
 
 Summary = dict[str, Any]
 
@@ -122,30 +121,6 @@ def legend(baseline: str, device: str, rounds: int) -> list[str]:
         f"times: of one batch relative to {baseline}, median of {rounds} rounds in which all take turns [95% interval]",
         memory[device],
     ]
-
-
-def plain_table(rows: list[list[str]]) -> str:
-    """Columns aligned for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def markdown_table(rows: list[list[str]]) -> str:
-    """The same for a README."""
-    ruled = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
-
-
-def to_csv(rows: list[dict[str, Any]]) -> str:
-    """With a header; what a row lacks stays empty."""
-    text = io.StringIO()
-    columns = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _run_row(run: Run) -> dict[str, Any]:

@@ -28,8 +28,3 @@ def derived_seed(*parts: int | str) -> int:
 def generator_for(*parts: int | str) -> torch.Generator:
     """A generator with a derived seed, which nothing in the model can advance."""
     return torch.Generator().manual_seed(derived_seed(*parts))
-
-
-def data_generator(seed: int) -> torch.Generator:
-    """A generator for the order and augmentation of the data, which nothing in the model can advance."""
-    return torch.Generator().manual_seed(seed)

@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import tarfile
@@ -17,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tasks.classification.files import UNPACKING
 from tasks.engine.arguments import Parser, positive_int
 from tasks.engine.errors import Stopped, UserError, run
+from tasks.engine.launch import cores
 from tasks.engine.progress import Progress
 from tasks.engine.storage import write_bytes, write_json
 
@@ -30,7 +31,6 @@ Unpack the archives of ImageNet-1K in DIR/imagenet_1k, so that torchvision.datas
 It takes 160 GB beside the archives. Stopped and started again, it goes on from there."""
 
 FOLDER = "imagenet_1k"
-UNPACKING = ".unpacking.json"  # is in the folder until all is unpacked and verified: nobody should train before
 URL = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
 
 
@@ -56,12 +56,11 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = Parser("python -m tasks.image_classification.setup_dataset", DESCRIPTION)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     purpose = f"the folder in which {FOLDER}/ has the archives (required)"
     none = argparse.SUPPRESS
     parser.add_argument("--dataset-path", type=Path, required=True, default=none, metavar="DIR", help=purpose)
     purpose = "classes unpacked at a time (default: the number of cores)"
-    parser.add_argument("--workers", type=positive_int, default=cores, metavar="N", help=purpose)
+    parser.add_argument("--workers", type=positive_int, default=cores(), metavar="N", help=purpose)
     purpose = "do not compare the archives with the official MD5 sums: for archives of one's own with the same layout"
     parser.add_argument("--skip-checksum", action="store_true", help=purpose)
     return parser.parse_args()

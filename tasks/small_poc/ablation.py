@@ -5,23 +5,23 @@ What a sweep does not vary has its base value. The learning rate is constant, so
 of 5, 6 and 7, and what several sweeps have in common is trained once.
 """
 
-import csv
-import io
 import json
-import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from golu import available_activations
+from tasks.classification.evaluation import evaluate
+from tasks.classification.in_memory import InMemory
 from tasks.engine.errors import UserError
 from tasks.engine.images import Images
+from tasks.engine.launch import launched
+from tasks.engine.loop import Experiment, train
+from tasks.engine.optimizers import make_optimizer
 from tasks.engine.sampling import Sampling
 from tasks.engine.seeding import seed_everything
 from tasks.engine.statistics import Estimate, estimate
@@ -29,7 +29,7 @@ from tasks.engine.storage import write_json
 from tasks.small_poc.models import build_model
 
 COMMAND = "python -m tasks.small_poc.run_small_ablation"
-EVALUATION_BATCH = 1000  # changes speed and memory only
+EPOCH = ("epoch", "train_loss", "val_loss", "val_accuracy")  # what is kept of each
 
 # A stored training: a point, its configuration and environment, and what happened.
 Run = dict[str, Any]
@@ -131,40 +131,27 @@ def train_point(point: Point, epochs: int, images: Images, momentum: float) -> R
     The order of the images depends on the seed alone; the last batch of an epoch is left out unless it is full.
     """
     model = initial_model(point, images)
-    optimizer = torch.optim.SGD(model.parameters(), point.lr, momentum)
     sampling = Sampling(len(images.train_y), point.batch_size, point.seed)
-    results: list[dict[str, Any]] = []
-    diverged_at = None
-    start = time.perf_counter()
-    for epoch in range(1, epochs + 1):
-        model.train()
-        total = torch.zeros((), device=images.train_x.device)
-        for [(batch, _)] in sampling.steps(epoch):
-            loss = F.cross_entropy(model(images.train_x[batch]), images.train_y[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
-        train_loss = total.item() / sampling.steps_per_epoch
-        val_loss, val_accuracy = evaluate(model, images.val_x, images.val_y)
-        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            diverged_at = epoch
-            break
-        results.append({"epoch": epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": val_accuracy})
-    seconds = time.perf_counter() - start
-    return asdict(point) | {"epochs": results, "diverged_at": diverged_at, "seconds": seconds}
-
-
-@torch.inference_mode()
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Mean negative log-likelihood in nats, and accuracy in percent, over all of x (N, C, H, W)."""
-    model.eval()
-    loss, correct = 0.0, 0
-    for some_x, some_y in zip(x.split(EVALUATION_BATCH), y.split(EVALUATION_BATCH), strict=True):
-        logits = model(some_x)
-        loss += F.cross_entropy(logits, some_y, reduction="sum").item()
-        correct += int((logits.argmax(dim=1) == some_y).sum())
-    return loss / len(y), 100 * correct / len(y)
+    data = InMemory(images, sampling, augment=False)
+    with launched(images.train_x.device.type) as accelerator:
+        experiment = Experiment(
+            model=model,
+            optimizer=make_optimizer("sgd", model, point.lr, weight_decay=0.0, momentum=momentum),
+            rates=[point.lr],
+            epochs=epochs,
+            steps_per_epoch=sampling.steps_per_epoch,
+            samples_per_step=point.batch_size,
+            seed=point.seed,
+            batches=data.training,
+            loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
+            evaluate=lambda model: evaluate(model, data.validation(), accelerator),
+        )
+        outcome = train(experiment, accelerator, after_step=lambda: None)
+    return asdict(point) | {
+        "epochs": [{name: entry[name] for name in EPOCH} for entry in outcome["epochs"]],
+        "diverged_at": outcome["diverged_at"],
+        "seconds": outcome["train_seconds"] + outcome["inference_seconds"],
+    }
 
 
 # On disk
@@ -211,15 +198,12 @@ def require_configuration(folder: Path, runs: Iterable[Run], configuration: dict
                 )
 
 
-_EPOCH = {"epoch", "train_loss", "val_loss", "val_accuracy"}
-
-
 def _read(path: Path) -> Run:
     try:
         run = json.loads(path.read_text())
         complete = path.name == point_of(run).file_name and isinstance(run["configuration"], dict)
         complete = complete and run.keys() >= {"diverged_at", "seconds", "environment"}
-        complete = complete and all(epoch.keys() >= _EPOCH for epoch in run["epochs"])
+        complete = complete and all(epoch.keys() >= set(EPOCH) for epoch in run["epochs"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not to be read, no JSON, something else
         complete = False
     if not complete:
@@ -372,12 +356,3 @@ def _at(run: Run | None, epoch: int) -> tuple[bool, dict[str, Any] | None]:
     if epoch <= len(run["epochs"]):
         return True, run["epochs"][epoch - 1]
     return run["diverged_at"] is not None, None
-
-
-def to_csv(rows: list[dict[str, Any]]) -> str:
-    """With a header; None stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

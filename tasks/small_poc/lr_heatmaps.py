@@ -11,7 +11,8 @@ from tasks.engine.errors import UserError, run
 from tasks.engine.statistics import Estimate, paired_difference
 from tasks.engine.storage import prepare_folder, write_text
 from tasks.engine.style import INK, figure_style, save_figure
-from tasks.small_poc.ablation import COMMAND, Cell, Grid, load_merged, to_csv
+from tasks.engine.tables import to_csv
+from tasks.small_poc.ablation import COMMAND, Cell, Grid, load_merged
 from tasks.small_poc.merge_and_plot_contours import (
     COLOURS,
     Panels,

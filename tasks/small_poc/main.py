@@ -71,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--weight-decay", non_negative_float, f"of all parameters {per_model}")
     parser.add_argument("--no-augment", action="store_true", help="leave CIFAR-10 and Fashion-MNIST as they are")
     parser.add_argument("--amp", action="store_true", help="bfloat16 where it is safe")
-    
+
     return parser.parse_args()
 
 

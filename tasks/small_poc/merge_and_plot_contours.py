@@ -12,6 +12,7 @@ from tasks.engine.errors import UserError, run
 from tasks.engine.images import DATASETS
 from tasks.engine.storage import prepare_folder, write_text
 from tasks.engine.style import INK, figure_style, save_figure
+from tasks.engine.tables import to_csv
 from tasks.small_poc.ablation import (
     COMMAND,
     SWEEPS,
@@ -24,7 +25,6 @@ from tasks.small_poc.ablation import (
     folder_of,
     load_merged,
     missing,
-    to_csv,
 )
 
 if TYPE_CHECKING:

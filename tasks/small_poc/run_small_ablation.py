@@ -21,8 +21,10 @@ from tasks.engine.arguments import Parser, one_of, positive_float, positive_int
 from tasks.engine.environment import describe
 from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.images import DATASETS, Images, load_images
+from tasks.engine.launch import cores
 from tasks.engine.progress import Progress
 from tasks.engine.storage import prepare_folder, write_text
+from tasks.engine.tables import plain_table, to_csv
 from tasks.small_poc.ablation import (
     COMMAND,
     SWEEPS,
@@ -40,7 +42,6 @@ from tasks.small_poc.ablation import (
     require_configuration,
     store_grid,
     store_run,
-    to_csv,
     train_point,
 )
 from tasks.small_poc.models import MODELS
@@ -115,7 +116,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--limit-train", positive_int, "training images, classes in proportion (default: all)")
     add("--limit-val", positive_int, "validation images, likewise (default: all)")
     add("--device", one_of("device", ("cpu", "cuda")), "cpu or cuda", default="cpu", metavar="NAME")
-    jobs = f"models trained at once (default: {_cores()} on the CPU, one a core; {JOBS_ON_CUDA} on cuda)"
+    jobs = f"models trained at once (default: {cores()} on the CPU, one a core; {JOBS_ON_CUDA} on cuda)"
     add("--jobs", positive_int, jobs)
     add("--data-dir", Path, "where data sets are, or are downloaded to", default=Path("data"), metavar="DIR")
     where = "everything is stored below it, in small_ablation/<dataset>"
@@ -129,7 +130,7 @@ def parse_arguments() -> argparse.Namespace:
             raise UserError(f"--{name.replace('_', '-')} names {', '.join(twice)} more than once")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
-    options.jobs = options.jobs or (JOBS_ON_CUDA if options.device == "cuda" else _cores())
+    options.jobs = options.jobs or (JOBS_ON_CUDA if options.device == "cuda" else cores())
     return options
 
 
@@ -140,11 +141,6 @@ def _blocks(text: str) -> int:
     if text not in _BLOCKS:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {len(_BLOCKS)}, not {text!r}")
     return int(text)
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def grid_of(options: argparse.Namespace) -> Grid:
@@ -306,14 +302,6 @@ def legend(grid: Grid) -> str:
         "the best cell of each sweep: accuracy (%) on the validation images, mean ± standard error over the seeds "
         f"({len(grid.seeds)}), and where\nwhat a sweep does not vary: {base}"
     )
-
-
-def plain_table(rows: list[list[str]]) -> str:
-    """Columns aligned for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 if __name__ == "__main__":

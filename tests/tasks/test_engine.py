@@ -11,7 +11,7 @@ from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_
 from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.images import stratified_order
 from tasks.engine.progress import Progress
-from tasks.engine.seeding import data_generator, seed_everything
+from tasks.engine.seeding import generator_for, seed_everything
 from tasks.engine.statistics import estimate, median_interval, paired_difference
 from tasks.engine.style import figure_style, line_of, save_figure
 
@@ -163,7 +163,7 @@ def test_seeds():
     first = torch.rand(2)
     seed_everything(3)
     assert torch.equal(first, torch.rand(2))
-    assert torch.equal(torch.rand(2, generator=data_generator(3)), torch.rand(2, generator=data_generator(3)))
+    assert torch.equal(torch.rand(2, generator=generator_for(3, "a")), torch.rand(2, generator=generator_for(3, "a")))
 
 
 def test_progress_without_a_terminal_prints_lines(capsys):

@@ -17,8 +17,8 @@ PLAIN = [sys.executable, "-m"]
 words = shlex.split
 MLP = words("tasks.small_poc.main --model mlp_2 --dataset digits --batch-size 32 --limit-val 777 --device cpu")
 NOISY = words(  # dropout, stochastic depth, mixing and random augmentation
-    "tasks.small_poc.train_vit --dataset digits --img-size 16 --drop 0.1 --batch-size 4 --limit-train 40 --limit-val 20 "
-    "--workers 1 --device cpu --model-ema --checkpoint-steps 2"
+    "tasks.small_poc.train_vit --dataset digits --img-size 16 --drop 0.1 --batch-size 4 --limit-train 40 "
+    "--limit-val 20 --workers 1 --device cpu --model-ema --checkpoint-steps 2"
 )
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 

@@ -1,0 +1,29 @@
+"""Tables as text: for a terminal, a README, and a spreadsheet."""
+
+import csv
+import io
+from typing import Any
+
+
+def plain_table(rows: list[list[str]]) -> str:
+    """Columns aligned for a terminal; the first row is the header."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown_table(rows: list[list[str]]) -> str:
+    """The same for a README."""
+    ruled = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
+
+
+def to_csv(rows: list[dict[str, Any]]) -> str:
+    """With a header; None, and what a row lacks, stay empty."""
+    text = io.StringIO()
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
