@@ -13,6 +13,7 @@ from benchmarks import candidates, report, timing
 from golu import GoLU
 from tasks.engine.arguments import one_of, positive_int
 from tasks.engine.errors import UserError, run
+from tasks.engine.memory import keep_freed_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -106,7 +107,7 @@ def main() -> None:
         raise UserError("--device cuda: torch sees no CUDA device here")
     if arguments.largest < arguments.smallest:
         raise UserError("--largest must not be below --smallest")
-    timing.keep_freed_memory()
+    keep_freed_memory()
     most = torch.get_num_threads()
     sizes = list(range(arguments.smallest, arguments.largest + 1, 2))
     sections, numbers = {}, {"elementwise": {}, "overhead": []}

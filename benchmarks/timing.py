@@ -1,7 +1,5 @@
 """Times of functions measured side by side: in turn, round after round, so that a drift of the machine meets all."""
 
-import contextlib
-import ctypes
 import gc
 import statistics
 import time
@@ -33,15 +31,6 @@ def interleaved(
         if collecting:
             gc.enable()
     return samples
-
-
-def keep_freed_memory() -> None:
-    """Have glibc reuse large blocks. It would return each to the system, and a call be timed by its page faults."""
-    with contextlib.suppress(OSError, AttributeError):  # another libc
-        library = ctypes.CDLL("libc.so.6")
-        m_trim_threshold, m_mmap_max = -1, -4  # of malloc.h
-        library.mallopt(m_mmap_max, 0)
-        library.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def ratio(samples: dict[str, list[float]], name: str, to: str) -> float:

@@ -153,7 +153,7 @@ def main() -> None:
 
     def resnet20(activation: str) -> nn.Module:
         seed_everything(0)
-        return build_model("resnet20", (3, 32, 32), 10, activation).to(device)
+        return build_model("resnet20", (3, 32, 32), 10, activation).to(device, memory_format=torch.channels_last)
 
     numbers = {}
     images, sampling = random_images(128 * steps, device), Sampling(128 * steps, 128, seed=0)
@@ -207,7 +207,8 @@ def from_files(accelerator, folder: Path, arguments) -> dict[str, dict[str, floa
 
     def resnet18() -> nn.Module:
         seed_everything(0)
-        return torchvision_classifier("resnet18", 2, "ReLU").to(arguments.device)
+        model = torchvision_classifier("resnet18", 2, "ReLU")
+        return model.to(arguments.device, memory_format=torch.channels_last)
 
     epochs = {
         "plain loop": plain_epoch(resnet18(), lambda: loader, arguments.device),

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tasks.engine.errors import UserError
 from tasks.engine.launch import total
 
 if TYPE_CHECKING:
@@ -33,5 +34,7 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], acceler
         loss = F.cross_entropy(logits, y, reduction="sum")
         sums += torch.stack([loss, hits[:, 0].sum(), hits.sum(), torch.tensor(len(y), device=y.device)])
     loss, first, top, count = total(accelerator, sums).tolist()
+    if count == 0:
+        raise UserError("no validation image could be read: see the warnings above")
     metrics = {"val_loss": loss / count, "val_accuracy": 100 * first / count}
     return metrics | ({"val_top5_accuracy": 100 * top / count} if classes > TOP else {})

@@ -141,7 +141,7 @@ class _Samples:
         seed_everything(seed)
         try:
             picture, label = self._pictures[index]
-        except (OSError, SyntaxError, ValueError) as error:  # PIL's ways of refusing a file
+        except Exception as error:  # PIL has many ways of refusing a file
             return _Broken(self._pictures.name(index), str(error))
         return self._transform(picture), label
 
@@ -210,7 +210,7 @@ class FromFiles:
 
     def validation(self) -> Iterator[Batch]:
         """This process's share of the validation images."""
-        size = self._sampling.batch_size // (self._sampling.processes * self._sampling.accumulation)
+        size = self._sampling.local_batch
         share = self._sampling.share(len(self._split.val))
         for batch in self._read(1, ([(index, 0) for index in some.tolist()] for some in share.split(size))):
             if batch is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from golu import available_activations
 from tasks.classification.timm_training import Where
-from tasks.engine.arguments import Parser, non_negative_int, one_of, positive_int
+from tasks.engine.arguments import Parser, non_negative_int, one_of, positive_int, seed
 from tasks.engine.launch import cores
 
 
@@ -16,7 +16,7 @@ def add_run_flags(parser: Parser, results: list[str], activation: list[str]) -> 
         *activation, dest="activation", type=one_of("activation", available_activations()), default="GoLU",
         metavar="NAME", help=f"the activation throughout the model: one of {names}",
     )  # fmt: skip
-    parser.add_argument("--seed", type=non_negative_int, default=0, metavar="N", help="of everything that is random")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of everything that is random")
     parser.add_argument(
         *results, dest="results", type=Path, default=Path("results"), metavar="DIR",
         help="where results are stored, in DIR/<dataset>/<model>/<activation>",

@@ -6,41 +6,65 @@ import difflib
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
-from golu import find_activations, replace_activation_by_torch_module
-from golu.activations import ACTIVATIONS, unknown_name
+from golu import find_activations, get_activation_function, replace_activation_by_name
+from golu.activations import unknown_name
 from tasks.engine.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 # what a model has between its layers; sigmoids and their hard forms are gates, and stay
-HIDDEN = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Mish, nn.ELU, nn.LeakyReLU)
+HIDDEN = ("ReLU", "ReLU6", "GELU", "GELU_tanh", "SiLU", "Hardswish", "Mish", "ELU", "LeakyReLU")
 
 
 def with_activation(model: nn.Module, activation: str) -> nn.Module:
     """Put the named activation in the place of every hidden one, functional calls included; the model is changed.
 
     The number of parameters and the initial weights stay as they were.
+
+    Raises:
+        UserError: the model has no hidden activation that is known, or one in a place that cannot be swapped.
     """
-    report = find_activations(model)
-    held = {each.activation for each in report.functional} | {name for _, name in report.modules}
-    held = {name.removesuffix("_tanh") for name in held}
-    for cls in HIDDEN:
-        if cls.__name__ in held and not _is(activation, cls):
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # a call that cannot be swapped would falsify a comparison
-                try:
-                    replace_activation_by_torch_module(model, cls, activation, functional=True)
-                except UserWarning as warning:
-                    raise UserError(f"the model cannot be given {activation} throughout: {warning}") from None
+    held = _labels(model) & set(HIDDEN)
+    if not held:
+        raise UserError(f"the model cannot be given {activation}: it has {find_activations(model).counts()}")
+    own = _labels(get_activation_function(activation))
+    for label in sorted(held - own):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a call that cannot be swapped would falsify a comparison
+            try:
+                replace_activation_by_name(model, label, activation, functional=True)
+            except UserWarning as warning:
+                raise UserError(f"the model cannot be given {activation} throughout: {warning}") from None
     return model
 
 
-def _is(activation: str, cls: type[nn.Module]) -> bool:
-    made = ACTIVATIONS[activation]()
-    return type(made) is cls and getattr(made, "approximate", "none") == "none"
+def _labels(model: nn.Module) -> set[str]:
+    report = find_activations(model)
+    return {name for _, name in report.modules} | {each.activation for each in report.functional}
+
+
+def check_input(model: nn.Module, side: int, batch: int) -> None:
+    """Show that the model takes square images, and a batch of so many, before it is shared out and fed.
+
+    Raises:
+        UserError: it does not.
+    """
+    if batch == 1 and any(isinstance(each, nn.BatchNorm2d) for each in model.modules()):
+        raise UserError("a batch of one image in a process has no statistics for this model: choose a larger one")
+    image = torch.zeros(2, 3, side, side, device=next(model.parameters()).device)
+    training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(image)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the model does not take images of {side} x {side}: {reason}") from error
+    finally:
+        model.train(training)
 
 
 def share_statistics(model: nn.Module, accelerator: Accelerator) -> nn.Module:
@@ -71,8 +95,13 @@ def torchvision_classifier(name: str, classes: int, activation: str) -> nn.Modul
     return with_activation(model, activation)
 
 
-def timm_classifier(name: str, classes: int, activation: str, **settings: Any) -> nn.Module:
+def timm_classifier(
+    name: str, classes: int, activation: str, img_size: int | None = None, **settings: Any
+) -> nn.Module:
     """A timm model with random initial weights; settings that are None are left to timm.
+
+    Args:
+        img_size: the side of its images; transformers are made for one, convolutions take any.
 
     Raises:
         UserError: the name is unknown, or the model does not take the settings.
@@ -84,8 +113,12 @@ def timm_classifier(name: str, classes: int, activation: str, **settings: Any) -
         close = difflib.get_close_matches(name, known, n=3) or ["resnet50"]
         raise UserError(f"unknown model {name!r}: timm has {len(known)}, such as {', '.join(close)}")
     given = {key: value for key, value in settings.items() if value is not None}
+    sized = {} if img_size is None else {"img_size": img_size}
     try:
-        model = timm.create_model(name, num_classes=classes, **given)
+        try:
+            model = timm.create_model(name, num_classes=classes, **given, **sized)
+        except TypeError:  # it takes no img_size, or none of the others, which it says now
+            model = timm.create_model(name, num_classes=classes, **given)
     except (TypeError, AssertionError, ValueError) as error:
         raise UserError(f"{name} cannot be made with {given}: {error}") from error
     return with_activation(model, activation)

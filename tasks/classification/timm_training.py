@@ -17,7 +17,7 @@ from torch import nn
 from golu.activations import unknown_name
 from tasks.classification.evaluation import evaluate
 from tasks.classification.files import FromFiles, Split, Transform, open_folder, open_pixels
-from tasks.classification.models import share_statistics, timm_classifier
+from tasks.classification.models import check_input, share_statistics, timm_classifier
 from tasks.engine.arguments import (
     non_negative_float,
     non_negative_int,
@@ -64,14 +64,13 @@ class Settings:
     lr_base_scale: str | None = setting(
         str, None, "linear or sqrt in the overall batch (none: sqrt for ada... and lamb, as timm)"
     )
-    sched: str = setting(str, "cosine", "cosine, step, multistep, poly, tanh or constant")
+    sched: str = setting(str, "cosine", "cosine, step, poly, tanh or constant")
     sched_on_updates: bool = setting(bool, False, "change the rate at each step, not each epoch")
     warmup_lr: float = setting(non_negative_float, 1e-5, "learning rate at the start")
     warmup_epochs: int = setting(non_negative_int, 5, "over which it rises linearly")
     min_lr: float = setting(non_negative_float, 0.0, "where it ends")
     decay_epochs: float = setting(positive_float, 90.0, "between two steps of the step schedule")
     decay_rate: float = setting(positive_float, 0.1, "by which the step schedule multiplies")
-    cooldown_epochs: int = setting(non_negative_int, 0, "at the end, at the lowest rate, besides `epochs`")
     drop: float | None = setting(unit_float, None, "dropout")
     drop_path: float | None = setting(unit_float, None, "stochastic depth")
     smoothing: float = setting(unit_float, 0.1, "of labels")
@@ -104,11 +103,13 @@ class Settings:
             "remode": ("pixel", "rand", "const"),
             "amp_dtype": ("bfloat16", "float16"),
             "lr_base_scale": (None, "linear", "sqrt"),
-            "opt": tuple(list_optimizers()),
+            "opt": tuple(each for each in list_optimizers() if each != "adahessian"),  # it needs second derivatives
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UserError(unknown_name(name, getattr(self, name), [each for each in known if each]))
+        if self.opt_betas is not None and (len(self.opt_betas) != 2 or max(self.opt_betas) >= 1):
+            raise UserError(f"--opt-betas takes two numbers below 1, not {' '.join(map(str, self.opt_betas))}")
         if (self.mixup > 0 or self.cutmix > 0) and self.batch_size % 2:
             raise UserError(f"mixup and cutmix pair images: a batch of {self.batch_size} is odd")
 
@@ -152,7 +153,8 @@ def run_timm(settings: Settings, where: Where) -> None:
         "bad_images": "skip" if where.skip_broken else "refuse",
     }
     folder = RunFolder(where.results, dataset_folder(where), settings.model, where.activation, where.seed)
-    run_experiment(folder, stored, lambda accelerator: _make(settings, where, accelerator), where.device)
+    notes = {"run_name": where.run_name} if where.run_name else {}
+    run_experiment(folder, stored, lambda accelerator: _make(settings, where, accelerator), where.device, notes)
 
 
 def dataset_folder(where: Where) -> str:
@@ -195,18 +197,15 @@ def _make(settings: Settings, where: Where, accelerator: Accelerator) -> Experim
     model = _model(settings, where, split.classes, accelerator)
     given = {"eps": settings.opt_eps, "betas": settings.opt_betas, "layer_decay": settings.layer_decay}
     lr = settings.learning_rate(overall)
-    optimizer = create_optimizer_v2(
-        model,
-        settings.opt,
-        lr,
-        settings.weight_decay,
-        settings.momentum,
-        **{name: value for name, value in given.items() if value is not None},
-    )
+    given = {name: value for name, value in given.items() if value is not None}
+    try:
+        optimizer = create_optimizer_v2(model, settings.opt, lr, settings.weight_decay, settings.momentum, **given)
+    except (AssertionError, ValueError, TypeError, RuntimeError, ImportError) as error:
+        raise UserError(f"the optimiser {settings.opt} cannot be made with {given}: {error}") from error
     rates = _rates(settings, lr, sampling.steps_per_epoch)
-    data = FromFiles(
-        split, _transforms(settings, model), sampling, accelerator.device, where.workers, where.skip_broken
-    )
+    transforms, side = _transforms(settings, model)
+    check_input(model, side, settings.batch_size)
+    data = FromFiles(split, transforms, sampling, accelerator.device, where.workers, where.skip_broken)
     ema = _ema(settings, model)
     if where.compile:
         model.compile()
@@ -214,7 +213,7 @@ def _make(settings: Settings, where: Where, accelerator: Accelerator) -> Experim
         model=model,
         optimizer=optimizer,
         rates=rates,
-        epochs=settings.epochs + settings.cooldown_epochs,
+        epochs=settings.epochs,
         steps_per_epoch=sampling.steps_per_epoch,
         samples_per_step=overall,
         seed=where.seed,
@@ -230,25 +229,17 @@ def _make(settings: Settings, where: Where, accelerator: Accelerator) -> Experim
 
 
 def _model(settings: Settings, where: Where, classes: int, accelerator: Accelerator) -> nn.Module:
-    sized = {"img_size": settings.img_size} if _takes_img_size(settings.model) else {}
     model = timm_classifier(
         settings.model,
         classes,
         where.activation,
+        settings.img_size,
         drop_rate=settings.drop,
         drop_path_rate=settings.drop_path,
-        **sized,
     )
     if settings.sync_bn:
         model = share_statistics(model, accelerator)
-    return model.to(accelerator.device)
-
-
-def _takes_img_size(model: str) -> bool:
-    """Transformers are made for one size; convolutions take any."""
-    import timm
-
-    return timm.get_pretrained_cfg(model) is not None and not timm.get_pretrained_cfg(model).pool_size
+    return model.to(accelerator.device, memory_format=torch.channels_last)
 
 
 def _rates(settings: Settings, lr: float, steps_per_epoch: int) -> list[float]:
@@ -262,7 +253,6 @@ def _rates(settings: Settings, lr: float, steps_per_epoch: int) -> list[float]:
         warmup_lr=settings.warmup_lr,
         warmup_epochs=settings.warmup_epochs,
         min_lr=settings.min_lr,
-        cooldown_epochs=settings.cooldown_epochs,
         step_on_epochs=not settings.sched_on_updates,
     )
 
@@ -273,8 +263,8 @@ def _ema(settings: Settings, model: nn.Module) -> ModelEmaV3 | None:
     return ModelEmaV3(model, settings.model_ema_decay) if settings.model_ema else None
 
 
-def _transforms(settings: Settings, model: nn.Module) -> tuple[Transform, Transform]:
-    """Of training and of validation images."""
+def _transforms(settings: Settings, model: nn.Module) -> tuple[tuple[Transform, Transform], int]:
+    """Of training and of validation images, and the side of what they give."""
     from timm.data import create_transform, resolve_data_config
 
     config = resolve_data_config(
@@ -282,17 +272,22 @@ def _transforms(settings: Settings, model: nn.Module) -> tuple[Transform, Transf
         model=model,
     )
     common = {name: config[name] for name in ("input_size", "mean", "std")}
-    train = create_transform(
-        **common,
-        is_training=True,
-        interpolation=settings.interpolation or "random",
-        auto_augment=settings.aa,
-        color_jitter=settings.color_jitter,
-        hflip=settings.hflip,
-        re_prob=settings.reprob,
-        re_mode=settings.remode,
-    )
-    return train, create_transform(**common, interpolation=config["interpolation"], crop_pct=config["crop_pct"])
+    try:
+        train = create_transform(
+            **common,
+            is_training=True,
+            interpolation=settings.interpolation or "random",
+            auto_augment=settings.aa,
+            color_jitter=settings.color_jitter,
+            hflip=settings.hflip,
+            re_prob=settings.reprob,
+            re_mode=settings.remode,
+        )
+        val = create_transform(**common, interpolation=config["interpolation"], crop_pct=config["crop_pct"])
+    except (AssertionError, KeyError, ValueError) as error:
+        given = f"--aa {settings.aa}, --interpolation {settings.interpolation}"
+        raise UserError(f"timm makes no augmentation of {given}: {error!r}") from error
+    return (train, val), config["input_size"][-1]
 
 
 class _Loss:
@@ -315,7 +310,8 @@ class _Loss:
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         x, y = batch
-        if self._mix is None:
+        even = len(x) - len(x) % 2  # mixing pairs images; a file that was left out can make their number odd
+        if self._mix is None or even == 0:
             return F.cross_entropy(model(x), y, label_smoothing=self._smoothing)
-        x, mixed = self._mix(x, y)
+        x, mixed = self._mix(x[:even], y[:even])
         return F.cross_entropy(model(x), mixed)

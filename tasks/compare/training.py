@@ -27,7 +27,7 @@ def initial_model(recipe: Recipe, images: Images, activation: str, seed: int) ->
     seed_everything(seed)
     _, channels, height, width = images.train_x.shape
     model = build_model(recipe.model, (channels, height, width), images.classes, activation)
-    return model.to(images.train_x.device)
+    return model.to(images.train_x.device, memory_format=torch.channels_last)
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

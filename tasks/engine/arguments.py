@@ -88,6 +88,21 @@ def non_negative_float(text: str) -> float:
     return value
 
 
+def fraction(text: str) -> float:
+    """The type of a flag such as a part of a whole: above 0, at most 1."""
+    value = _finite(text)
+    if value is None or not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, at most 1, not {text!r}")
+    return value
+
+
+def seed(text: str) -> int:
+    """The type of a seed: from 0 to 2^32 - 1, which every generator takes."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}, not {text!r}")
+    return int(text)
+
+
 def unit_float(text: str) -> float:
     """The type of a flag such as a probability: from 0 to 1."""
     value = _finite(text)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.engine.errors import UserError
+from tasks.engine.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,7 +34,9 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
         raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
     cpu = device == "cpu" or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=cpu, mixed_precision="no")  # autocast is the loop's
-    if not cpu:
+    if cpu:
+        keep_freed_memory()
+    else:
         torch.backends.cudnn.benchmark = True
     try:
         yield accelerator

@@ -194,9 +194,9 @@ class _Loop:
         self.scaler.step(experiment.optimizer)
         self.scaler.update()
         experiment.optimizer.zero_grad()
-        if experiment.ema is not None and (step + 1) % experiment.ema_every == 0:
-            # the first update copies the weights, as timm's and torchvision's do
-            experiment.ema.update(experiment.model, (step + 1) // experiment.ema_every)
+        if experiment.ema is not None and step % experiment.ema_every == 0:
+            # counted from 1: the first update copies the weights, as timm's and torchvision's do
+            experiment.ema.update(experiment.model, step // experiment.ema_every + 1)
         return mean
 
     def _precision(self) -> Any:

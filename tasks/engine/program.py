@@ -23,6 +23,7 @@ def run_experiment(
     configuration: dict[str, Any],
     make: Callable[[Accelerator], Experiment],
     device: str | None = None,
+    notes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Launch, make the experiment, train it to the end, and store and print what it reached.
 
@@ -32,6 +33,7 @@ def run_experiment(
         configuration: all that the numbers depend on, for JSON: printed, stored, and compared with what is stored.
         make: builds the experiment in every process, after the seed is set.
         device: "cpu", "cuda", or None for CUDA where there is one.
+        notes: stored with the results, but not compared.
     """
     configuration = folder.identity | configuration
     results = folder.finished(configuration)
@@ -39,7 +41,7 @@ def run_experiment(
         folder.prepare()
         try:
             with launched(device) as accelerator:
-                results = _train(folder, configuration, make, accelerator)
+                results = _train(folder, configuration, make, accelerator, notes or {})
                 is_main = accelerator.is_main_process
         except KeyboardInterrupt:
             raise Stopped(f"stopped: the same command goes on from {folder.checkpoint_path}") from None
@@ -57,6 +59,7 @@ def _train(
     configuration: dict[str, Any],
     make: Callable[[Accelerator], Experiment],
     accelerator: Accelerator,
+    notes: dict[str, Any],
 ) -> dict[str, Any]:
     seed_everything(folder.seed)
     experiment = make(accelerator)
@@ -75,6 +78,7 @@ def _train(
     trained = len(epochs) * experiment.steps_per_epoch * experiment.samples_per_step
     results = {
         **folder.identity,
+        **notes,
         "parameters": parameters,
         **{name: outcome[name] for name in ("diverged_at", "final", "best")},
         "train_minutes": outcome["train_seconds"] / 60,

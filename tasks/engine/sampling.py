@@ -49,6 +49,11 @@ class Sampling:
     def steps_per_epoch(self) -> int:
         return self.count // self.batch_size
 
+    @property
+    def local_batch(self) -> int:
+        """Samples that go through the model at once, in one process."""
+        return self.batch_size // (self.processes * self.accumulation)
+
     def order(self, epoch: int) -> Tensor:
         """The samples of an epoch in their order, int64 (count,)."""
         order = torch.randperm(self.count, generator=generator_for(self.seed, "order", epoch))

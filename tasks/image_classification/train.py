@@ -15,10 +15,11 @@ from golu.activations import unknown_name
 from tasks.classification.evaluation import evaluate
 from tasks.classification.files import FromFiles, Transform
 from tasks.classification.flags import add_file_flags, add_run_flags, where
-from tasks.classification.models import share_statistics, torchvision_classifier
+from tasks.classification.models import check_input, share_statistics, torchvision_classifier
 from tasks.classification.timm_training import Where, dataset_folder, open_split
 from tasks.engine.arguments import (
     Parser,
+    fraction,
     non_negative_float,
     non_negative_int,
     positive_float,
@@ -70,7 +71,7 @@ class Settings:
     lr_min: float = setting(non_negative_float, 0.0, "where cosineannealinglr ends")
     lr_warmup_epochs: int = setting(non_negative_int, 0, "epochs of warm-up, before the schedule begins")
     lr_warmup_method: str = setting(str, "constant", "linear (it rises) or constant")
-    lr_warmup_decay: float = setting(positive_float, 0.01, "what part of the rate warm-up begins with")
+    lr_warmup_decay: float = setting(fraction, 0.01, "what part of the rate warm-up begins with")
     label_smoothing: float = setting(unit_float, 0.0, "of labels")
     mixup_alpha: float = setting(non_negative_float, 0.0, "mixup; 0: none")
     cutmix_alpha: float = setting(non_negative_float, 0.0, "cutmix; 0: none; with both, one of them at random")
@@ -98,8 +99,6 @@ class Settings:
         }.items():
             if getattr(self, name) not in known:
                 raise UserError(unknown_name(name, getattr(self, name), [each for each in known if each]))
-        if self.lr_warmup_epochs >= self.epochs > 1:
-            raise UserError(f"--lr-warmup-epochs {self.lr_warmup_epochs} leaves none of the {self.epochs} epochs")
 
 
 def main() -> None:
@@ -134,7 +133,9 @@ def make(settings: Settings, place: Where, accelerator: Accelerator) -> Experime
     model = torchvision_classifier(settings.model, split.classes, place.activation)
     if settings.sync_bn:
         model = share_statistics(model, accelerator)
-    model.to(accelerator.device)
+    model.to(accelerator.device, memory_format=torch.channels_last)
+    for side in {settings.train_crop_size, settings.val_crop_size or settings.train_crop_size}:
+        check_input(model, side, sampling.local_batch)
     ema = _ema(settings, model, sampling.steps_per_epoch)
     optimizer = make_optimizer(settings.opt, model, settings.lr, settings.wd, settings.momentum, settings.vector_wd)
     data = FromFiles(split, _transforms(settings), sampling, accelerator.device, place.workers, place.skip_broken)
@@ -178,7 +179,7 @@ def epoch_rates(settings: Settings) -> list[float]:
             return StepLR(optimizer, settings.lr_step_size, settings.lr_gamma)
         if settings.lr_scheduler == "exponentiallr":
             return ExponentialLR(optimizer, settings.lr_gamma)
-        return CosineAnnealingLR(optimizer, settings.epochs - settings.lr_warmup_epochs, settings.lr_min)
+        return CosineAnnealingLR(optimizer, max(1, settings.epochs - settings.lr_warmup_epochs), settings.lr_min)
 
     def warmed_up(optimizer: Optimizer) -> LRScheduler:
         if not settings.lr_warmup_epochs:

@@ -87,13 +87,15 @@ def choose_recipe(options: argparse.Namespace) -> Recipe:
 
 
 def make(options: argparse.Namespace, recipe: Recipe, augment: bool, accelerator: Accelerator) -> Experiment:
-    images = load_images(options.dataset, options.data_dir, options.limit_train, options.limit_val)
+    with accelerator.main_process_first():  # which may have to download
+        images = load_images(options.dataset, options.data_dir, options.limit_train, options.limit_val)
     sampling = Sampling(
         len(images.train_y), recipe.batch_size, options.seed, accelerator.process_index, accelerator.num_processes
     )
     images = images.to(str(accelerator.device))
     _, *shape = images.train_x.shape
-    model = build_model(options.model, tuple(shape), images.classes, options.activation).to(accelerator.device)
+    model = build_model(options.model, tuple(shape), images.classes, options.activation)
+    model.to(accelerator.device, memory_format=torch.channels_last)
     if options.compile:
         model.compile()
     optimizer = make_optimizer(

@@ -31,10 +31,7 @@ RECIPES = {
     ),
     "densenet_40": Recipe(epochs=300, batch_size=64, milestones=(150, 225), nesterov=True),
     # those of the ablations, at its base values
-    **{
-        f"mlp_{blocks}": Recipe(epochs=5, lr=0.01, milestones=(), factors=(), weight_decay=0.0)
-        for blocks in range(1, 5)
-    },
+    **{f"mlp_{blocks}": MLP for blocks in range(1, 5)},
 }
 
 

@@ -137,8 +137,8 @@ def test_moving_average_of_weights():
     ema = ModelEmaV3(net, decay=0.75)
     outcome = trained(experiment(net, loss=recorded, ema=ema, ema_every=2))
     weights = [*weights[1:], net[0].weight.detach()]  # after each step
-    expected = weights[1]
-    for each in weights[3::2]:
+    expected = weights[0]
+    for each in weights[2::2]:
         expected = 0.75 * expected + 0.25 * each
     assert torch.allclose(ema.module[0].weight, expected, atol=1e-6)
     with torch.no_grad():
