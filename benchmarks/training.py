@@ -22,7 +22,7 @@ from tasks.classification.models import torchvision_classifier
 from tasks.engine.arguments import one_of, positive_int
 from tasks.engine.errors import UserError, run
 from tasks.engine.images import Images
-from tasks.engine.launch import launched
+from tasks.engine.launch import launched, placed
 from tasks.engine.loop import Experiment, train
 from tasks.engine.optimizers import make_optimizer
 from tasks.engine.sampling import Sampling
@@ -153,7 +153,7 @@ def main() -> None:
 
     def resnet20(activation: str) -> nn.Module:
         seed_everything(0)
-        return build_model("resnet20", (3, 32, 32), 10, activation).to(device, memory_format=torch.channels_last)
+        return placed(build_model("resnet20", (3, 32, 32), 10, activation), device)
 
     numbers = {}
     images, sampling = random_images(128 * steps, device), Sampling(128 * steps, 128, seed=0)
@@ -207,8 +207,7 @@ def from_files(accelerator, folder: Path, arguments) -> dict[str, dict[str, floa
 
     def resnet18() -> nn.Module:
         seed_everything(0)
-        model = torchvision_classifier("resnet18", 2, "ReLU")
-        return model.to(arguments.device, memory_format=torch.channels_last)
+        return placed(torchvision_classifier("resnet18", 2, "ReLU"), arguments.device)
 
     epochs = {
         "plain loop": plain_epoch(resnet18(), lambda: loader, arguments.device),

@@ -27,7 +27,7 @@ from tasks.engine.arguments import (
 )
 from tasks.engine.errors import UserError
 from tasks.engine.images import DATASETS
-from tasks.engine.launch import process_count
+from tasks.engine.launch import placed, process_count
 from tasks.engine.loop import Batch, Experiment
 from tasks.engine.program import run_experiment
 from tasks.engine.run_folder import RunFolder
@@ -239,7 +239,7 @@ def _model(settings: Settings, where: Where, classes: int, accelerator: Accelera
     )
     if settings.sync_bn:
         model = share_statistics(model, accelerator)
-    return model.to(accelerator.device, memory_format=torch.channels_last)
+    return placed(model, accelerator.device)
 
 
 def _rates(settings: Settings, lr: float, steps_per_epoch: int) -> list[float]:

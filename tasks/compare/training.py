@@ -14,7 +14,7 @@ from tasks.compare.models import build_model
 from tasks.compare.recipe import Recipe
 from tasks.engine import optimizers
 from tasks.engine.images import Images
-from tasks.engine.launch import launched
+from tasks.engine.launch import launched, placed
 from tasks.engine.loop import Experiment
 from tasks.engine.loop import train as run_loop
 from tasks.engine.sampling import Sampling
@@ -27,7 +27,7 @@ def initial_model(recipe: Recipe, images: Images, activation: str, seed: int) ->
     seed_everything(seed)
     _, channels, height, width = images.train_x.shape
     model = build_model(recipe.model, (channels, height, width), images.classes, activation)
-    return model.to(images.train_x.device, memory_format=torch.channels_last)
+    return placed(model, images.train_x.device)
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

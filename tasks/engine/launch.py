@@ -45,6 +45,15 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
         AcceleratorState._reset_state(reset_partial_state=True)  # a later run in this process starts afresh
 
 
+def placed(model: nn.Module, device: torch.device | str) -> nn.Module:
+    """The model on the device; on a GPU in the layout that its convolutions prefer, channels last.
+
+    On a CPU that layout makes ResNet-20 a fifth faster with ReLU and GoLU, but half as fast with torch's GELU, whose
+    backward pass is slow where gradients come in another layout: a comparison of activations would compare that.
+    """
+    return model.to(device, memory_format=torch.channels_last if torch.device(device).type == "cuda" else None)
+
+
 def process_count() -> int:
     """How many processes torchrun started, known before they are launched."""
     return int(os.environ.get("WORLD_SIZE", "1"))

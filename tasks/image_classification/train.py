@@ -27,6 +27,7 @@ from tasks.engine.arguments import (
     unit_float,
 )
 from tasks.engine.errors import UserError, run
+from tasks.engine.launch import placed
 from tasks.engine.loop import Batch, Experiment
 from tasks.engine.optimizers import OPTIMIZERS, make_optimizer
 from tasks.engine.program import run_experiment
@@ -133,7 +134,7 @@ def make(settings: Settings, place: Where, accelerator: Accelerator) -> Experime
     model = torchvision_classifier(settings.model, split.classes, place.activation)
     if settings.sync_bn:
         model = share_statistics(model, accelerator)
-    model.to(accelerator.device, memory_format=torch.channels_last)
+    model = placed(model, accelerator.device)
     for side in {settings.train_crop_size, settings.val_crop_size or settings.train_crop_size}:
         check_input(model, side, sampling.local_batch)
     ema = _ema(settings, model, sampling.steps_per_epoch)

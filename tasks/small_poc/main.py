@@ -16,6 +16,7 @@ from tasks.classification.in_memory import InMemory
 from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
 from tasks.engine.errors import run
 from tasks.engine.images import DATASETS, load_images
+from tasks.engine.launch import placed
 from tasks.engine.loop import Experiment
 from tasks.engine.optimizers import make_optimizer
 from tasks.engine.program import run_experiment
@@ -95,7 +96,7 @@ def make(options: argparse.Namespace, recipe: Recipe, augment: bool, accelerator
     images = images.to(str(accelerator.device))
     _, *shape = images.train_x.shape
     model = build_model(options.model, tuple(shape), images.classes, options.activation)
-    model.to(accelerator.device, memory_format=torch.channels_last)
+    model = placed(model, accelerator.device)
     if options.compile:
         model.compile()
     optimizer = make_optimizer(
