@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu
 
-Writes ops_cuda, accuracy_cuda, compiled_cuda and gpu_tests.txt to benchmarks/results.
+Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda and gpu_tests.txt to benchmarks/results.
 """
 
 import subprocess
@@ -18,6 +18,7 @@ STEPS = [
     ["benchmarks.ops", "--device", "cuda", "--largest", "28"],
     ["benchmarks.compiled", "--device", "cuda", "--width", "1024", "--batch", "8192"],
     ["benchmarks.accuracy", "--device", "cuda"],
+    ["benchmarks.training", "--device", "cuda", "--steps", "50"],
 ]
 
 

@@ -63,7 +63,23 @@ def memory(numbers: dict) -> str:
     return report.table(["bytes per element", *next(iter(numbers.values()))], rows)
 
 
-TABLES = [("ops", speed), ("ops", overhead), ("compiled", compiled), ("accuracy", accuracy), ("memory", memory)]
+def training(numbers: dict) -> str:
+    rows = []
+    for what, measured in numbers.items():
+        base = next(iter(measured))
+        for name, row in measured.items():
+            rows.append([f"{what}: {name}", f"{row['images_per_second']:.0f}", f"{row['speed']:.3f}", base])
+    return report.table(["training step", "images / s", "speed", "relative to"], rows)
+
+
+TABLES = [
+    ("ops", speed),
+    ("ops", overhead),
+    ("compiled", compiled),
+    ("accuracy", accuracy),
+    ("memory", memory),
+    ("training", training),
+]
 
 
 def tables(device: str = "cpu") -> list[str]:

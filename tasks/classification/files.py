@@ -54,7 +54,10 @@ class Folder:
                 f"--dataset-path {root.parent.parent} goes on with it"
             )
         if not root.is_dir():
-            raise UserError(f"there is no folder {root}: it has to hold one folder of images for each class")
+            raise UserError(
+                f"there is no folder {root}: it has to hold one folder of images for each class "
+                "(tasks.image_classification.setup_dataset makes it of ImageNet's archives)"
+            )
         try:
             found = ImageFolder(str(root))
         except FileNotFoundError as error:
