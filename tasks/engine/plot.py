@@ -23,6 +23,9 @@ def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
         left.plot(epochs, [entry["train_loss"] for entry in trace], ":", marker=marker, color=colour, label="training")
         left.plot(epochs, [entry["val_loss"] for entry in trace], marker=marker, color=colour, label="validation")
         left.set_title("Loss")
+        losses = [entry[name] for entry in trace for name in ("train_loss", "val_loss")]
+        if min(losses) > 0 and max(losses) > 20 * min(losses):
+            left.set_yscale("log")
         left.legend()
         metric = judge.removeprefix("ema_")
         right.plot(epochs, [entry[metric] for entry in trace], marker=marker, color=colour, label="weights")
@@ -30,7 +33,9 @@ def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
             averaged = [entry[judge] for entry in trace]
             right.plot(epochs, averaged, "--", marker=marker, color=colour, label="moving average of the weights")
             right.legend()
-        right.set_title(metric.removeprefix("val_").replace("_", " ").capitalize() + ", validation")
+        right.set_title(
+            metric.removeprefix("val_").replace("_", " ").capitalize() + (" (%)" if "accuracy" in metric else "")
+        )
         for axes in (left, right):
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
