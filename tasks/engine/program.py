@@ -38,7 +38,6 @@ def run_experiment(
     configuration = folder.identity | configuration
     results = folder.finished(configuration)
     if results is None:
-        folder.prepare()
         try:
             with launched(device) as accelerator:
                 results = _train(folder, configuration, make, accelerator, notes or {})
@@ -63,6 +62,8 @@ def _train(
 ) -> dict[str, Any]:
     seed_everything(folder.seed)
     experiment = make(accelerator)
+    if accelerator.is_main_process:
+        folder.prepare()  # not before: a mistake in the settings leaves no empty folder
     parameters = sum(each.numel() for each in experiment.model.parameters())
     environment = describe(accelerator.device.type) | {"processes": accelerator.num_processes}
     if accelerator.is_main_process:
