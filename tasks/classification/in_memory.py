@@ -31,14 +31,14 @@ class InMemory:
         images, sampling = self._images, self._sampling
         device = images.train_x.device
         for step, shares in enumerate(sampling.steps(epoch, first), start=first):
+            if self._augment:  # for the whole step: each process and accumulated batch takes its part
+                draws = draw_shifts(sampling.batch_size, generator_for(sampling.seed, "augment", epoch, step))
             batches = []
             for samples, positions in shares:
                 samples = samples.to(device)
                 x, y = images.train_x[samples], images.train_y[samples]
                 if self._augment:
-                    generator = generator_for(sampling.seed, "augment", epoch, step)
-                    draws = draw_shifts(sampling.batch_size, generator)[positions - step * sampling.batch_size]
-                    x = shift_and_mirror(x, draws)
+                    x = shift_and_mirror(x, draws[positions - step * sampling.batch_size])
                 batches.append((x, y))
             yield batches
 

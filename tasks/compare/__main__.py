@@ -20,6 +20,7 @@ from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_
 from tasks.engine.environment import describe
 from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.images import Images, load_images
+from tasks.engine.launch import check_device
 from tasks.engine.progress import Progress
 from tasks.engine.storage import prepare_folder
 
@@ -102,8 +103,7 @@ def parse_arguments() -> argparse.Namespace:
         options.baseline = "ReLU" if "ReLU" in options.activations else options.activations[0]
     if options.baseline not in options.activations:
         raise UserError(f"--baseline {options.baseline} is not among the activations: {', '.join(options.activations)}")
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
+    check_device(options.device)
     return options
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.engine.errors import UserError
-from tasks.engine.storage import write_json
+from tasks.engine.storage import require_same, write_json
 
 Run = dict[str, Any]
 _KEYS = {"configuration", "activation", "seed", "seconds", "diverged_at", "final", "best", "epochs"}
@@ -28,13 +28,7 @@ def load_runs(output: Path, configuration: dict[str, Any]) -> dict[tuple[str, in
     runs = {}
     for path in sorted((output / "runs").glob("*.json")):
         run = _read(path, output)
-        stored = run["configuration"]
-        for name, value in configuration.items():
-            if stored.get(name) != value:
-                raise UserError(
-                    f"{output} holds runs with {name}={stored.get(name)}, not {name}={value}: "
-                    "choose another --output, or that setting again"
-                )
+        require_same(f"{output} holds runs", run["configuration"], configuration, "--output")
         runs[run["activation"], run["seed"]] = run
     return runs
 

@@ -30,8 +30,7 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
+    check_device(device)
     cpu = device == "cpu" or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=cpu, mixed_precision="no")  # autocast is the loop's
     if cpu:
@@ -43,6 +42,12 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
     finally:
         accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)  # a later run in this process starts afresh
+
+
+def check_device(device: str | None) -> None:
+    """A UserError if CUDA is asked for and there is none, before anything is read or made for it."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
 
 
 def placed(model: nn.Module, device: torch.device | str) -> nn.Module:

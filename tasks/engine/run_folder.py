@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.engine import checkpoint
 from tasks.engine.errors import UserError
-from tasks.engine.storage import prepare_folder, write_json
+from tasks.engine.storage import prepare_folder, require_same, write_json
 
 Trace = list[dict[str, Any]]  # one entry an epoch
 
@@ -84,12 +84,8 @@ class RunFolder:
         return state
 
     def _check(self, stored: dict[str, Any], configuration: dict[str, Any]) -> None:
-        for name in stored.keys() | configuration.keys():
-            if stored.get(name) != configuration.get(name):
-                raise UserError(
-                    f"{self.folder} holds a run of seed {self.seed} with {name}={stored.get(name)}, "
-                    f"not {name}={configuration.get(name)}: choose another folder for results, or that setting again"
-                )
+        wanted = dict.fromkeys(stored) | configuration  # a setting that only the stored one has differs too
+        require_same(f"{self.folder} holds a run of seed {self.seed}", stored, wanted, "folder for results")
 
     def prepare(self) -> None:
         """Make the folder and show that it can be written to."""

@@ -35,6 +35,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def require_same(holder: str, stored: dict[str, Any], wanted: dict[str, Any], place: str) -> None:
+    """Only numbers of one configuration belong together.
+
+    Args:
+        holder: what holds the stored ones, as "results/x holds runs".
+        place: what to choose another of, as "--output".
+
+    Raises:
+        UserError: a setting in `wanted` was another one; it is named with both values.
+    """
+    for name, value in wanted.items():
+        if stored.get(name) != value:
+            raise UserError(
+                f"{holder} with {name}={stored.get(name)}, not {name}={value}: "
+                f"choose another {place}, or that setting again"
+            )
+
+
 def prepare_folder(path: Path) -> None:
     """Make the folder and show that it can be written to, before hours of work rely on it.
 

@@ -25,7 +25,7 @@ from tasks.engine.optimizers import make_optimizer
 from tasks.engine.sampling import Sampling
 from tasks.engine.seeding import seed_everything
 from tasks.engine.statistics import Estimate, estimate
-from tasks.engine.storage import write_json
+from tasks.engine.storage import require_same, write_json
 from tasks.small_poc.models import build_model
 
 COMMAND = "python -m tasks.small_poc.run_small_ablation"
@@ -189,13 +189,7 @@ def require_configuration(folder: Path, runs: Iterable[Run], configuration: dict
         UserError: a run had another configuration, and so cannot be compared.
     """
     for run in runs:
-        for name, value in configuration.items():
-            stored = run["configuration"].get(name)
-            if stored != value:
-                raise UserError(
-                    f"{folder} holds runs with {name}={stored}, not {name}={value}: "
-                    "choose another --results-path, or that setting again"
-                )
+        require_same(f"{folder} holds runs", run["configuration"], configuration, "--results-path")
 
 
 def _read(path: Path) -> Run:

@@ -21,7 +21,7 @@ from tasks.engine.arguments import Parser, one_of, positive_float, positive_int
 from tasks.engine.environment import describe
 from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.images import DATASETS, Images, load_images
-from tasks.engine.launch import cores
+from tasks.engine.launch import check_device, cores
 from tasks.engine.progress import Progress
 from tasks.engine.storage import prepare_folder, write_text
 from tasks.engine.tables import plain_table, to_csv
@@ -128,8 +128,7 @@ def parse_arguments() -> argparse.Namespace:
         twice = [str(each) for each in dict.fromkeys(values) if values.count(each) > 1]
         if twice:
             raise UserError(f"--{name.replace('_', '-')} names {', '.join(twice)} more than once")
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
+    check_device(options.device)
     options.jobs = options.jobs or (JOBS_ON_CUDA if options.device == "cuda" else cores())
     return options
 
