@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from golu import available_activations
-from tasks.classification.timm_training import Where
+from tasks.classification.where import Where
 from tasks.engine.arguments import Parser, non_negative_int, one_of, positive_int, seed
 from tasks.engine.launch import cores
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +15,9 @@ from torch import nn
 
 from golu.activations import unknown_name
 from tasks.classification.evaluation import evaluate
-from tasks.classification.files import FromFiles, Split, Transform, open_folder, open_pixels
+from tasks.classification.files import FromFiles, Transform
 from tasks.classification.models import check_input, share_statistics, timm_classifier
+from tasks.classification.where import Where
 from tasks.engine.arguments import (
     non_negative_float,
     non_negative_int,
@@ -26,11 +26,9 @@ from tasks.engine.arguments import (
     unit_float,
 )
 from tasks.engine.errors import UserError
-from tasks.engine.images import DATASETS
 from tasks.engine.launch import placed, process_count
 from tasks.engine.loop import Batch, Experiment
 from tasks.engine.program import run_experiment
-from tasks.engine.run_folder import RunFolder
 from tasks.engine.sampling import Sampling
 from tasks.engine.schedules import tabulate_timm
 from tasks.engine.settings import configuration, setting, several
@@ -123,68 +121,21 @@ class Settings:
         return self.lr_base * (math.sqrt(ratio) if scale == "sqrt" else ratio)
 
 
-@dataclass(frozen=True)
-class Where:
-    """What the numbers do not depend on, and where the data come from."""
-
-    dataset: str  # torch/imagenet, folder, torch/cifar10, or one of tasks.engine.images
-    data_dir: Path
-    results: Path
-    activation: str
-    seed: int
-    run_name: str | None = None
-    workers: int = 4
-    limit_train: int | None = None
-    limit_val: int | None = None
-    device: str | None = None
-    compile: bool = False
-    skip_broken: bool = False
-    checkpoint_steps: int = 1000
-
-
 def run_timm(settings: Settings, where: Where) -> None:
     """Train, or go on, and store everything in <results>/<dataset>/<model>/<activation>."""
     overall = settings.batch_size * settings.grad_accum_steps * process_count()
-    stored = configuration(settings) | {
-        "overall_batch": overall,
-        "lr": settings.learning_rate(overall),
-        "limit_train": where.limit_train,
-        "limit_val": where.limit_val,
-        "bad_images": "skip" if where.skip_broken else "refuse",
-    }
-    folder = RunFolder(where.results, dataset_folder(where), settings.model, where.activation, where.seed)
+    stored = configuration(settings) | where.choice()
+    stored |= {"overall_batch": overall, "lr": settings.learning_rate(overall)}
+    folder = where.run_folder(settings.model)
     notes = {"run_name": where.run_name} if where.run_name else {}
     run_experiment(folder, stored, lambda accelerator: _make(settings, where, accelerator), where.device, notes)
-
-
-def dataset_folder(where: Where) -> str:
-    """What the data set is called among the results: its own name, or that of its folder."""
-    name = _plain_name(where.dataset)
-    return where.data_dir.resolve().name if name == "folder" else name
-
-
-def _plain_name(dataset: str) -> str:
-    """timm's names, in any case, with their prefix or without."""
-    name = dataset.lower().removeprefix("torch/").replace("fashionmnist", "fashion_mnist")
-    name = "folder" if name in ("imagenet", "image_folder", "") else name
-    if name != "folder" and name not in DATASETS:
-        raise UserError(unknown_name("dataset", dataset, ["torch/imagenet", "folder", "torch/cifar10", *DATASETS]))
-    return name
-
-
-def open_split(where: Where) -> Split:
-    """The pictures that are asked for."""
-    name = _plain_name(where.dataset)
-    if name == "folder":
-        return open_folder(where.data_dir, where.limit_train, where.limit_val)
-    return open_pixels(name, where.data_dir, where.limit_train, where.limit_val)
 
 
 def _make(settings: Settings, where: Where, accelerator: Accelerator) -> Experiment:
     from timm.optim import create_optimizer_v2
 
     with accelerator.main_process_first():  # which may have to download
-        split = open_split(where)
+        split = where.open()
     overall = settings.batch_size * settings.grad_accum_steps * accelerator.num_processes
     sampling = Sampling(
         len(split.train),

@@ -16,7 +16,7 @@ from tasks.classification.evaluation import evaluate
 from tasks.classification.files import FromFiles, Transform
 from tasks.classification.flags import add_file_flags, add_run_flags, where
 from tasks.classification.models import check_input, share_statistics, torchvision_classifier
-from tasks.classification.timm_training import Where, dataset_folder, open_split
+from tasks.classification.where import Where
 from tasks.engine.arguments import (
     Parser,
     fraction,
@@ -31,7 +31,6 @@ from tasks.engine.launch import placed
 from tasks.engine.loop import Batch, Experiment
 from tasks.engine.optimizers import OPTIMIZERS, make_optimizer
 from tasks.engine.program import run_experiment
-from tasks.engine.run_folder import RunFolder
 from tasks.engine.sampling import Sampling
 from tasks.engine.schedules import tabulate
 from tasks.engine.settings import add_settings, chosen, configuration, setting
@@ -109,19 +108,16 @@ def main() -> None:
     add_settings(parser, Settings(), also={"wd": ["--weight-decay"]})
     options = parser.parse_args()
     settings, place = chosen(options, Settings()), where(options)
-    stored = configuration(settings) | {
-        "limit_train": place.limit_train,
-        "limit_val": place.limit_val,
-        "bad_images": options.bad_images,
-    }
-    folder = RunFolder(place.results, dataset_folder(place), settings.model, place.activation, place.seed)
-    run_experiment(folder, stored, lambda accelerator: make(settings, place, accelerator), place.device)
+    stored = configuration(settings) | place.choice()
+    run_experiment(
+        place.run_folder(settings.model), stored, lambda accelerator: make(settings, place, accelerator), place.device
+    )
 
 
 def make(settings: Settings, place: Where, accelerator: Accelerator) -> Experiment:
     """The experiment of this process."""
     with accelerator.main_process_first():  # which may have to download
-        split = open_split(place)
+        split = place.open()
     sampling = Sampling(
         len(split.train),
         settings.batch_size,

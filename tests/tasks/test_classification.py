@@ -30,7 +30,7 @@ from tasks.classification.evaluation import evaluate
 from tasks.classification.files import Folder, FromFiles, Pixels, open_folder, open_pixels
 from tasks.classification.in_memory import InMemory, draw_shifts, shift_and_mirror
 from tasks.classification.models import share_statistics, timm_classifier, torchvision_classifier, with_activation
-from tasks.classification.timm_training import Where
+from tasks.classification.where import Where
 from tasks.engine.arguments import Parser, positive_float, positive_int
 from tasks.engine.errors import UserError
 from tasks.engine.images import Images
@@ -906,19 +906,19 @@ def test_the_model_is_compiled_if_asked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("program", "make", "load"),
+    ("home", "make", "load"),
     [
-        (train, lambda place, accelerator: train.make(train.Settings(), place, accelerator), "open_split"),
+        (Where, lambda place, accelerator: train.make(train.Settings(), place, accelerator), "open"),
         (
-            timm_training,
+            Where,
             lambda place, accelerator: timm_training._make(timm_training.Settings(), place, accelerator),
-            "open_split",
+            "open",
         ),
         (small_poc, lambda place, accelerator: small_poc.make(place, None, False, accelerator), "load_images"),
     ],
     ids=["train", "timm_training", "small_poc"],
 )
-def test_the_main_process_downloads_before_the_others(program, make, load, monkeypatch):
+def test_the_main_process_downloads_before_the_others(home, make, load, monkeypatch):
     first = []
 
     @contextmanager
@@ -930,7 +930,7 @@ def test_the_main_process_downloads_before_the_others(program, make, load, monke
     def loading(*_):
         raise UserError("first" if first else "all at once")
 
-    monkeypatch.setattr(program, load, loading)
+    monkeypatch.setattr(home, load, loading)
     with pytest.raises(UserError, match="first"):
         make(PLACE, SimpleNamespace(main_process_first=main_process_first))
 

@@ -19,6 +19,7 @@ from torch import nn
 from torchvision import transforms
 
 from golu import GoLU, replace_activation_by_torch_module
+from tasks.classification.where import Where
 from tasks.engine.checkpoint import previous
 from tasks.image_classification import timm_training_script, train
 from tasks.image_classification.tiny_vit import main as tiny_vit
@@ -158,7 +159,7 @@ def test_a_vit_on_imagenet_with_its_whole_recipe(imagenet, program, tmp_path, mo
         model.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]) if module.training else None)
         return model
 
-    cross_entropy, load = F.cross_entropy, train.open_split
+    cross_entropy, load = F.cross_entropy, Where.open
 
     def recorded(logits, target, **keywords):
         if keywords.get("reduction") != "sum":
@@ -176,7 +177,7 @@ def test_a_vit_on_imagenet_with_its_whole_recipe(imagenet, program, tmp_path, mo
         return split
 
     monkeypatch.setattr(F, "cross_entropy", recorded)
-    monkeypatch.setattr(train, "open_split", opened)
+    monkeypatch.setattr(Where, "open", opened)
     recipe = (
         "--gradient-accumulation-steps 2 --opt adamw --lr 0.003 --wd 0.3 --lr-scheduler cosineannealinglr "
         "--lr-warmup-method linear --lr-warmup-epochs 1 --lr-warmup-decay 0.033 --amp --label-smoothing 0.11 "
