@@ -27,6 +27,29 @@ def describe(device: str) -> dict[str, str | int | None]:
     }
 
 
+# dense bfloat16 operations a second, by a part of the device's name: NVIDIA's data sheets
+_PEAK_FLOPS = {
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "A40": 150e12,
+    "A10": 125e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
+
+
+def peak_flops(device: torch.device) -> float | None:
+    """The most bfloat16 operations a second that the GPU is made for; None on a CPU or a GPU not in the table."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in _PEAK_FLOPS.items() if part in name), None)
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.engine import checkpoint
+from tasks.engine.environment import peak_flops
 from tasks.engine.errors import UserError
 from tasks.engine.launch import by_process, share_buffers, total
 from tasks.engine.progress import Progress
@@ -59,10 +60,18 @@ class Experiment:
     ema_every: int = 1  # steps
     autocast: torch.dtype | None = None  # float16 is scaled, bfloat16 needs no scaling
     checkpoint_every: int = 1000  # steps, and at the end of each epoch
+    steps: int | None = None  # of the whole run, if the last epoch is shorter than the others
+    axis: str = "epoch"  # what the trace counts: "epoch" or "step"
+    flops_per_sample: float | None = None  # forward and backward; None: no utilisation is reported
+    carried: dict[str, Any] = field(default_factory=dict)  # plain values that a checkpoint holds for its users
 
     @property
     def total_steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
+        return self.epochs * self.steps_per_epoch if self.steps is None else self.steps
+
+    def steps_in(self, epoch: int) -> int:
+        """The steps of an epoch, counted from 0."""
+        return min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0 over the run."""
@@ -98,7 +107,7 @@ def train(
 
     Returns:
         epochs (the trace), final, best (optimistic, being chosen by what it reports), diverged_at (None, or the epoch
-        in which the loss was no finite number: then final and best are None), train_seconds, inference_seconds.
+        or step at which the loss was no finite number: then final and best are None), train_seconds, inference_seconds.
 
     Raises:
         UserError: the checkpoint is broken or of another configuration, or cannot be written.
@@ -165,12 +174,13 @@ class _Loop:
                 after_step()
             elif progress.advance():
                 rate = (reached.step - epoch * experiment.steps_per_epoch) * experiment.samples_per_step
+                part = f"epoch {epoch + 1} " if experiment.axis == "epoch" else ""
                 progress.show(
-                    f"epoch {epoch + 1} loss {loss.item():.4g} lr {experiment.rate(reached.step - 1):.3g} "
+                    f"{part}loss {loss.item():.4g} lr {experiment.rate(reached.step - 1):.3g} "
                     f"{rate / reached.epoch_seconds:.4g} {experiment.unit}/s"
                 )
-            within = reached.step % experiment.steps_per_epoch != 0  # the end of an epoch is stored once evaluated
-            if within and reached.step % experiment.checkpoint_every == 0:
+            within = reached.step < epoch * experiment.steps_per_epoch + experiment.steps_in(epoch)
+            if within and reached.step % experiment.checkpoint_every == 0:  # an epoch's end is stored once evaluated
                 reached.losses = losses.item()
                 self._store()
         self._finish_epoch(epoch, losses, progress)
@@ -207,19 +217,25 @@ class _Loop:
 
     def _finish_epoch(self, epoch: int, losses: Tensor, progress: Progress) -> None:
         experiment, reached = self.experiment, self.reached
-        mean = total(self.accelerator, losses) / (experiment.steps_per_epoch * self.accelerator.num_processes)
-        entry: dict[str, Any] = {"epoch": epoch + 1, "lr": experiment.rate(reached.step - 1), "train_loss": mean.item()}
+        steps = experiment.steps_in(epoch)
+        mean = total(self.accelerator, losses) / (steps * self.accelerator.num_processes)
+        place = epoch + 1 if experiment.axis == "epoch" else reached.step
+        entry: dict[str, Any] = {
+            experiment.axis: place,
+            "lr": experiment.rate(reached.step - 1),
+            "train_loss": mean.item(),
+        }
         clock = time.perf_counter()
         entry |= self._evaluate()
         inference = time.perf_counter() - clock
         seconds = reached.epoch_seconds
-        samples = experiment.steps_per_epoch * experiment.samples_per_step
-        entry |= {f"{experiment.unit}_per_second": samples / seconds, "seconds": seconds + inference}
+        speed = steps * experiment.samples_per_step / seconds
+        entry |= {f"{experiment.unit}_per_second": speed, **self._utilisation(speed), "seconds": seconds + inference}
         reached.train_seconds += seconds
         reached.inference_seconds += inference
         reached.losses, reached.epoch_seconds = 0.0, 0.0
         if not (math.isfinite(entry["train_loss"]) and math.isfinite(entry["val_loss"])):
-            reached.diverged_at = epoch + 1
+            reached.diverged_at = place
         else:
             reached.trace.append(entry)
         progress.report(self._line(entry), keep=True)
@@ -238,10 +254,18 @@ class _Loop:
                 metrics |= {f"ema_{name}": value for name, value in experiment.evaluate(model).items()}
         return metrics
 
+    def _utilisation(self, samples_per_second: float) -> dict[str, float]:
+        """Model FLOP utilisation: what part of the GPUs' peak the model's own operations take."""
+        flops, peak = self.experiment.flops_per_sample, peak_flops(self.accelerator.device)
+        if flops is None or peak is None:
+            return {}
+        return {"mfu": samples_per_second * flops / (peak * self.accelerator.num_processes)}
+
     def _line(self, entry: dict[str, Any]) -> str:
-        shown = {name: value for name, value in entry.items() if name not in ("epoch", "seconds")}
-        numbers = " ".join(f"{name} {value:.4g}" for name, value in shown.items())
-        return f"epoch {entry['epoch']}/{self.experiment.epochs}: {numbers}"
+        axis = self.experiment.axis
+        numbers = " ".join(f"{name} {value:.4g}" for name, value in entry.items() if name not in (axis, "seconds"))
+        of = self.experiment.epochs if axis == "epoch" else self.experiment.total_steps
+        return f"{axis} {entry[axis]}/{of}: {numbers}"
 
     # Stopping and going on
 
@@ -259,6 +283,7 @@ class _Loop:
             "optimizer": experiment.optimizer.state_dict(),
             "ema": None if experiment.ema is None else experiment.ema.module.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "carried": experiment.carried,
         }
         checkpoint.save(self.folder.checkpoint_path, state)
         self.folder.store_trace(reached.trace)

@@ -1,8 +1,8 @@
-"""The picture of a run: loss and judged metric, epoch by epoch."""
+"""The picture of a run: its losses and another metric."""
 
 import io
 
-from tasks.engine.run_folder import RunFolder, Trace
+from tasks.engine.run_folder import RunFolder, Trace, place
 from tasks.engine.storage import write_bytes
 from tasks.engine.style import figure_style, line_of
 
@@ -14,7 +14,8 @@ def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    epochs = [entry["epoch"] for entry in trace]
+    axis = place(trace[0])[0]
+    epochs = [entry[axis] for entry in trace]
     colour, _ = line_of(folder.activation)
     marker = "o" if len(trace) < 20 else ""
     with figure_style():
@@ -37,7 +38,7 @@ def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
             metric.removeprefix("val_").replace("_", " ").capitalize() + (" (%)" if "accuracy" in metric else "")
         )
         for axes in (left, right):
-            axes.set_xlabel("epoch")
+            axes.set_xlabel(axis)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.suptitle(
             f"{folder.model}, {folder.dataset}, {folder.activation}, seed {folder.seed}", x=0.01, ha="left", fontsize=9

@@ -11,7 +11,7 @@ from tasks.engine.launch import launched
 from tasks.engine.loop import Experiment, train
 from tasks.engine.memory import peak_memory_mb
 from tasks.engine.plot import draw_run
-from tasks.engine.run_folder import RunFolder
+from tasks.engine.run_folder import RunFolder, place
 from tasks.engine.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -69,18 +69,21 @@ def _train(
     if accelerator.is_main_process:
         print(f"{folder.dataset}, {folder.model} ({parameters:,} parameters), {folder.activation}, seed {folder.seed}")
         print(" ".join(f"{name}={value}" for name, value in configuration.items() if name not in folder.identity))
+        by_epoch = f"{experiment.epochs} epochs of {experiment.steps_per_epoch} steps"
         print(
-            f"{experiment.epochs} epochs of {experiment.steps_per_epoch} steps with {experiment.samples_per_step} "
-            f"{experiment.unit} each, on {accelerator.device.type} in {accelerator.num_processes} processes",
+            f"{by_epoch if experiment.axis == 'epoch' else f'{experiment.total_steps} steps'} with "
+            f"{experiment.samples_per_step} {experiment.unit} each, on {accelerator.device.type} in "
+            f"{accelerator.num_processes} processes",
             flush=True,
         )
     outcome = train(experiment, accelerator, folder, configuration)
     epochs = outcome.pop("epochs")
-    trained = len(epochs) * experiment.steps_per_epoch * experiment.samples_per_step
+    trained = min(len(epochs) * experiment.steps_per_epoch, experiment.total_steps) * experiment.samples_per_step
     results = {
         **folder.identity,
         **notes,
         "parameters": parameters,
+        "axis": experiment.axis,
         **{name: outcome[name] for name in ("diverged_at", "final", "best")},
         "train_minutes": outcome["train_seconds"] / 60,
         "inference_minutes": outcome["inference_seconds"] / 60,
@@ -97,10 +100,11 @@ def _train(
 
 def _summary(results: dict[str, Any]) -> str:
     if results["final"] is None:
-        return f"diverged in epoch {results['diverged_at']}: the loss was no finite number"
+        return f"diverged at {results['axis']} {results['diverged_at']}: the loss was no finite number"
     final, best = (_metrics(results[each]) for each in ("final", "best"))
     times = f"{results['train_minutes']:.2f} min training, {results['inference_minutes']:.2f} min inference"
-    return f"final: {final}\nbest, epoch {results['best']['epoch']}: {best}\n{times}"
+    axis, best_at = place(results["best"])
+    return f"final: {final}\nbest, {axis} {best_at}: {best}\n{times}"
 
 
 def _metrics(entry: dict[str, Any]) -> str:

@@ -14,7 +14,12 @@ from tasks.engine import checkpoint
 from tasks.engine.errors import UserError
 from tasks.engine.storage import prepare_folder, require_same, write_json
 
-Trace = list[dict[str, Any]]  # one entry an epoch
+Trace = list[dict[str, Any]]  # one entry an evaluation; it begins with its "epoch" or "step"
+
+
+def place(entry: dict[str, Any]) -> tuple[str, int]:
+    """Where in the run an entry of the trace is: ("epoch", 3) or ("step", 1500)."""
+    return next(iter(entry.items()))
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class RunFolder:
 
 
 class Events:
-    """TensorBoard's events of a run: what the trace says, epoch by epoch."""
+    """TensorBoard's events of a run: what the trace says."""
 
     def __init__(self, folder: Path, trace: Trace) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -113,10 +118,11 @@ class Events:
             self.add(entry)
 
     def add(self, entry: dict[str, Any]) -> None:
-        """One epoch."""
+        """One entry of the trace."""
+        axis, at = place(entry)
         for name, value in entry.items():
-            if name != "epoch":
-                self._writer.add_scalar(name, value, entry["epoch"])
+            if name != axis:
+                self._writer.add_scalar(name, value, at)
         self._writer.flush()
 
     def close(self) -> None:

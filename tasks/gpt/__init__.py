@@ -1,0 +1,1 @@
+"""Language modelling: GPT-2's architecture on TinyStories, OpenWebText, or any text."""
