@@ -34,10 +34,15 @@ def make_optimizer(
         vector_weight_decay: that of vectors and scalars, which are biases, norms and what an activation learns;
             None: as all others.
     """
-    decays = (weight_decay, weight_decay if vector_weight_decay is None else vector_weight_decay)
+    vector_weight_decay = weight_decay if vector_weight_decay is None else vector_weight_decay
+    return OPTIMIZERS[name](parameter_groups(model, weight_decay, vector_weight_decay), lr, momentum)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, vector_weight_decay: float) -> list[dict[str, Any]]:
+    """The parameters that are trained: matrices and kernels, and vectors and scalars."""
     trained = [each for each in model.parameters() if each.requires_grad]
     groups = [
-        {"params": [each for each in trained if each.ndim >= 2], "weight_decay": decays[0]},
-        {"params": [each for each in trained if each.ndim < 2], "weight_decay": decays[1]},
+        {"params": [each for each in trained if each.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [each for each in trained if each.ndim < 2], "weight_decay": vector_weight_decay},
     ]
-    return OPTIMIZERS[name]([group for group in groups if group["params"]], lr, momentum)
+    return [group for group in groups if group["params"]]

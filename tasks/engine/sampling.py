@@ -66,9 +66,12 @@ class Sampling:
         """
         order = self.order(epoch)
         for step in range(first, self.steps_per_epoch):
-            start = step * self.batch_size
-            positions = torch.arange(start + self.process, start + self.batch_size, self.processes)
-            yield [(order[each], each) for each in positions.chunk(self.accumulation)]
+            positions = [step * self.batch_size + each for each in self.places()]
+            yield [(order[each], each) for each in positions]
+
+    def places(self) -> tuple[Tensor, ...]:
+        """Which of a step's samples are in each of this process's batches."""
+        return torch.arange(self.process, self.batch_size, self.processes).chunk(self.accumulation)
 
     def share(self, count: int) -> Tensor:
         """This process's share of `count` validation samples: each in exactly one process, none twice."""

@@ -3,6 +3,7 @@
 A table holds one rate an epoch or one a step; the loop spreads it over the run.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,23 @@ def tabulate(lr: float, length: int, make: Callable[[Optimizer], LRScheduler]) -
         rates.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
         scheduler.step()
+    return rates
+
+
+def warmup_and_cosine(lr: float, length: int, warmup: int, decay: int, lowest: float) -> list[float]:
+    """The rates of `length` steps: a line from near 0 to `lr`, then a cosine to `lowest` at step `decay`.
+
+    As in GPT's trainings (Brown et al. 2020, nanoGPT): step i of the warm-up has lr (i + 1) / (warmup + 1).
+    """
+    rates = []
+    for step in range(length):
+        if step < warmup:
+            rates.append(lr * (step + 1) / (warmup + 1))
+        elif step >= decay:
+            rates.append(lowest)
+        else:
+            part = (step - warmup) / (decay - warmup)
+            rates.append(lowest + (lr - lowest) * (1 + math.cos(math.pi * part)) / 2)
     return rates
 
 

@@ -1,0 +1,41 @@
+"""Loss, perplexity and token accuracy over fixed sequences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tasks.engine.launch import total
+from tasks.gpt.windows import Batch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_LARGEST_LOSS = 700.0  # whose exponential is still a number
+
+
+def evaluate(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator) -> dict[str, float]:
+    """Means over every token of every process.
+
+    Returns:
+        val_loss in nats a token, val_perplexity = exp(val_loss), val_token_accuracy in percent: how often the most
+        probable token was the next one.
+    """
+    sums = torch.zeros(3, dtype=torch.float64, device=accelerator.device)  # loss, hits, tokens
+    for tokens, targets in batches:
+        logits, targets = model(tokens).flatten(0, 1), targets.flatten()
+        sums[0] += F.cross_entropy(logits.float(), targets, reduction="sum")
+        sums[1] += (logits.argmax(1) == targets).sum()
+        sums[2] += len(targets)
+    loss, hits, tokens = total(accelerator, sums).tolist()
+    loss /= tokens
+    return {
+        "val_loss": loss,
+        "val_perplexity": math.exp(min(loss, _LARGEST_LOSS)),
+        "val_token_accuracy": 100 * hits / tokens,
+    }

@@ -1,0 +1,201 @@
+"""What the prepare programs share: texts are tokenised, streamed to disk, and gone on with after a stop."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tasks.engine.arguments import Parser, positive_int
+from tasks.engine.errors import Stopped, UserError
+from tasks.engine.launch import cores
+from tasks.engine.progress import Progress
+from tasks.engine.storage import prepare_folder, write_json
+from tasks.gpt.tokens import JOURNAL, META, read_json, write_meta
+from tasks.gpt.vocabularies import GPT2, Tokens, Vocabulary
+
+_BATCH = 500  # texts that are tokenised between two looks at the clock
+_SECONDS = 5.0  # between two entries in the journal, which is what a stop can lose
+
+
+class Texts(Protocol):
+    """Texts on disk or in memory."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> list[str]: ...
+
+
+def write_tokens(
+    folder: Path,
+    source: dict[str, Any],
+    vocabulary: Vocabulary,
+    splits: Mapping[str, Texts],
+    documents: bool,
+    workers: int = 1,
+) -> None:
+    """Tokenise the texts of each split into <split>.bin; meta.json, written last, makes the folder complete.
+
+    Args:
+        source: what the texts are; a journal of another source is not gone on with.
+        documents: each text stands for itself, and GPT-2's <|endoftext|> comes after it; else they are parts of one.
+        workers: threads that tokenise.
+
+    Raises:
+        UserError: a split has no tokens, or the disk is full.
+        Stopped: Ctrl-C.
+    """
+    done = _journal(folder, source)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            for split, texts in splits.items():
+                _write_split(folder, split, texts, source, done, vocabulary, documents, pool)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped: the same command goes on in {folder}") from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; the same command goes on") from error
+    for split in splits:
+        if not done[split]["tokens"]:
+            raise UserError(f"there is no text for {split}.bin")
+    for split in splits:
+        part = _part(folder, split)
+        if part.exists():  # else renamed already, before a kill
+            part.replace(folder / f"{split}.bin")
+    counts = {
+        split: {"tokens": each["tokens"], "texts": each["texts"], "crc32": f"{each['crc32']:08x}"}
+        for split, each in done.items()
+    }
+    write_meta(folder, vocabulary, source, counts)
+    (folder / JOURNAL).unlink(missing_ok=True)
+    for split, each in counts.items():
+        print(f"{folder / f'{split}.bin'}: {each['tokens']:,} tokens")
+    print(f"{folder / META}: a vocabulary of {vocabulary.size:,} tokens")
+
+
+def _write_split(
+    folder: Path,
+    split: str,
+    texts: Texts,
+    source: dict[str, Any],
+    done: dict[str, dict[str, int]],
+    vocabulary: Vocabulary,
+    documents: bool,
+    pool: ThreadPoolExecutor,
+) -> None:
+    reached = done.setdefault(split, {"texts": 0, "tokens": 0, "crc32": 0})
+    if (folder / f"{split}.bin").exists():
+        return
+    end = np.array([vocabulary.start] if documents and vocabulary.start is not None else [], np.uint16)
+
+    def encoded(text: str) -> Tokens:
+        return np.concatenate([vocabulary.encode(text), end])
+
+    path, last = _part(folder, split), time.monotonic()
+    with path.open("ab") as file, Progress(len(texts), "text", done=reached["texts"]) as progress:
+        file.truncate(2 * reached["tokens"])  # what was written after the last entry in the journal comes again
+        progress.doing(f"{split}.bin")
+        while reached["texts"] < len(texts):
+            batch = texts[reached["texts"] : reached["texts"] + _BATCH]
+            content = np.concatenate(list(pool.map(encoded, batch))).astype("<u2").tobytes()
+            file.write(content)
+            reached["texts"] += len(batch)
+            reached["tokens"] += len(content) // 2
+            reached["crc32"] = zlib.crc32(content, reached["crc32"])
+            progress.advance(len(batch))
+            if time.monotonic() > last + _SECONDS:
+                file.flush()
+                write_json(folder / JOURNAL, {"source": source, "splits": done})
+                progress.report(f"{split}.bin: {reached['texts']:,} texts, {reached['tokens']:,} tokens")
+                last = time.monotonic()
+    write_json(folder / JOURNAL, {"source": source, "splits": done})
+
+
+def _part(folder: Path, split: str) -> Path:
+    return folder / f"{split}.bin.part"
+
+
+def _journal(folder: Path, source: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """How far each split is."""
+    prepare_folder(folder)
+    path = folder / JOURNAL
+    if path.exists():
+        journal = read_json(path)
+        if journal.get("source") == source:
+            print(f"going on in {folder}")
+            return journal["splits"]
+        raise UserError(f"{folder} holds a part of another text or vocabulary: choose another folder, or delete it")
+    write_json(path, {"source": source, "splits": {}})
+    return {}
+
+
+# Hugging Face's data sets
+
+
+def parse_dataset_arguments(program: str, description: str, default_folder: Path, default_source: str) -> Any:
+    """The flags of the programs that prepare one of Hugging Face's data sets."""
+    parser = Parser(f"python -m tasks.gpt.{program}", description)
+    parser.add_argument(
+        "--cache-dir", type=Path, default=default_folder, metavar="DIR",
+        help="where train.bin and val.bin are written, and in DIR/download what is downloaded for them",
+    )  # fmt: skip
+    parser.add_argument(
+        "--num-workers", type=positive_int, default=cores(), metavar="N", help="downloads and tokenising threads"
+    )
+    parser.add_argument(
+        "--source", default=default_source, metavar="NAME",
+        help="the data set on the Hugging Face hub, or a folder with its parquet files",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def load_dataset(source: str, folder: Path, workers: int) -> Any:
+    """A data set with a column of texts, by split.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    import datasets
+
+    try:
+        # in one process where one is asked for; the library starts others else
+        return datasets.load_dataset(
+            source, cache_dir=str(folder / "download"), num_proc=workers if workers > 1 else None
+        )
+    except KeyboardInterrupt:
+        raise Stopped("stopped: the same command goes on with the download") from None
+    except Exception as error:  # whatever goes wrong in a download
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        raise UserError(
+            f"cannot load the data set {source} ({reason}): is there a network? --source takes a folder with its "
+            "parquet files too"
+        ) from error
+
+
+class Column:
+    """The texts of a data set, read when they are asked for.
+
+    Raises:
+        UserError: it has none.
+    """
+
+    def __init__(self, dataset: Any, source: str) -> None:
+        if "text" not in dataset.column_names:
+            raise UserError(f'{source} has no column "text", but {", ".join(dataset.column_names)}')
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, part: slice) -> list[str]:
+        return list(self._dataset[part]["text"])
+
+
+def write_dataset(folder: Path, source: str, splits: Mapping[str, Any], vocabulary: GPT2, workers: int) -> None:
+    """The documents of a data set, by split, in GPT-2's vocabulary."""
+    columns = {split: Column(dataset, source) for split, dataset in splits.items()}
+    write_tokens(folder, {"dataset": source}, vocabulary, columns, documents=True, workers=workers)

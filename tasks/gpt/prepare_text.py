@@ -1,0 +1,119 @@
+"""python -m tasks.gpt.prepare_text: any text, tokenised. `--help` explains every flag."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+from tasks.engine.arguments import Parser, one_of, positive_int, unit_float
+from tasks.engine.errors import UserError, run
+from tasks.gpt.prepare import write_tokens
+from tasks.gpt.tokens import is_prepared
+from tasks.gpt.vocabularies import KINDS, make
+
+EMBEDDED = "pydoc_topics"
+DESCRIPTION = """\
+Tokenise text files, joined as they are, into train.bin and val.bin, the last part of the text.
+
+  python -m tasks.gpt.prepare_text                                  # Python's own help texts, 465 KB of English
+  python -m tasks.gpt.prepare_text --input book.txt other.txt --output data/books"""
+
+_PIECE = 2**20  # characters that are tokenised at once; pieces end at the end of a line
+VOCABULARY, VOCABULARY_SIZE, VAL_FRACTION = "bpe", 1024, 0.1
+
+
+def main() -> None:
+    parser = Parser("python -m tasks.gpt.prepare_text", DESCRIPTION)
+    parser.add_argument(
+        "--input", type=Path, nargs="+", default=[], metavar="FILE",
+        help="files in UTF-8 (default: the text in Python's pydoc_data.topics)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR",
+        help=f"where to write (default: data/<name of the first file>, or data/{EMBEDDED})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vocabulary", type=one_of("vocabulary", KINDS), default=VOCABULARY, metavar="NAME",
+        help="gpt2 (downloaded once), bpe (byte pairs, trained on the text), or characters",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vocabulary-size", type=positive_int, default=VOCABULARY_SIZE, metavar="N",
+        help="tokens of a vocabulary that is trained, 256 to 65536",
+    )  # fmt: skip
+    parser.add_argument(
+        "--val-fraction", type=unit_float, default=VAL_FRACTION, metavar="X", help="the part of the text for validation"
+    )
+    options = parser.parse_args()
+    default = options.input[0].stem if options.input else EMBEDDED
+    folder = options.output or Path("data", default)
+    if not prepare_text(folder, options.input, options.vocabulary, options.vocabulary_size, options.val_fraction):
+        print(f"{folder} is complete already")
+
+
+def prepare_text(
+    folder: Path,
+    files: list[Path],
+    kind: str = VOCABULARY,
+    size: int = VOCABULARY_SIZE,
+    val_fraction: float = VAL_FRACTION,
+) -> bool:
+    """Tokenise the files, or the embedded text if there are none, into a folder; False: it is there already.
+
+    Raises:
+        UserError: a file is missing, empty, no UTF-8, or too short to be split; or the folder holds something else.
+    """
+    text = "".join(map(read, files)) if files else embedded()
+    source: dict[str, Any] = {
+        "files": [each.name for each in files] or [EMBEDDED],
+        "crc32": f"{zlib.crc32(text.encode()):08x}",
+        "vocabulary": kind,
+        "val_fraction": val_fraction,
+    }
+    if kind == "bpe":
+        source["vocabulary_size"] = size
+    if is_prepared(folder, source):
+        return False
+    cut = round(len(text) * (1 - val_fraction))
+    splits = {"train": pieces(text[:cut]), "val": pieces(text[cut:])}
+    for split, parts in splits.items():
+        if not parts:
+            raise UserError(
+                f"nothing is left for {split}.bin of {len(text)} characters with --val-fraction {val_fraction}"
+            )
+    vocabulary = make(kind, splits["train"] + splits["val"], splits["train"], size)
+    write_tokens(folder, source, vocabulary, splits, documents=False)
+    return True
+
+
+def read(path: Path) -> str:
+    """The text of a file, every character and line end as it is."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if not content:
+        raise UserError(f"{path} is empty")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8: byte {error.start} is {content[error.start]:#04x}") from error
+
+
+def embedded() -> str:
+    """Python's help on its own language: English prose with examples, and part of every Python."""
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics.values())
+
+
+def pieces(text: str) -> list[str]:
+    """The text in pieces of about a mebibyte; joined they are the text."""
+    parts, start = [], 0
+    while start < len(text):
+        end = text.find("\n", start + _PIECE) + 1
+        parts.append(text[start : end or len(text)])
+        start += len(parts[-1])
+    return parts
+
+
+if __name__ == "__main__":
+    run(main)

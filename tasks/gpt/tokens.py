@@ -1,0 +1,136 @@
+"""Tokenised text on disk: train.bin and val.bin, uint16, with meta.json and vocabulary.json beside them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.engine.errors import UserError
+from tasks.engine.storage import write_json
+from tasks.gpt.vocabularies import Vocabulary, name_of
+
+SPLITS = ("train", "val")
+META, VOCABULARY = "meta.json", "vocabulary.json"
+JOURNAL = "preparation.json"  # there as long as the preparation has not ended
+_GPT2_SIZE = 50257
+_CHUNK = 2**24  # bytes that are read at once for a checksum
+
+
+@dataclass(frozen=True)
+class TokenFiles:
+    """A prepared text, its tokens left on disk until they are needed."""
+
+    folder: Path
+    train: NDArray[np.uint16]
+    val: NDArray[np.uint16]
+    vocabulary_size: int
+    vocabulary: dict[str, Any]  # its description
+    crc32: dict[str, str | None]  # of each split, as meta.json has it
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the numbers of a run depend on."""
+        return {
+            "vocabulary": name_of(self.vocabulary),
+            "vocabulary_size": self.vocabulary_size,
+            **{f"{split}_tokens": len(getattr(self, split)) for split in SPLITS},
+            **{f"{split}_crc32": self.crc32[split] for split in SPLITS},
+        }
+
+
+def open_tokens(folder: Path) -> TokenFiles:
+    """The prepared text in a folder; one without meta.json, as nanoGPT's, is taken to be in GPT-2's vocabulary.
+
+    Raises:
+        UserError: a file is missing, empty, of odd size, or not as long as meta.json says.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: a program tasks.gpt.prepare_* makes it")
+    meta, vocabulary = {}, {"kind": "gpt2"}
+    if (folder / META).exists():
+        meta, vocabulary = read_json(folder / META), read_json(folder / VOCABULARY)
+        if meta.get("vocabulary") != name_of(vocabulary):
+            raise UserError(f"{folder / VOCABULARY} is not the vocabulary of {folder / META}: prepare the text again")
+    train, val = (_read_split(folder, split, meta) for split in SPLITS)
+    size = meta.get("vocabulary_size", _GPT2_SIZE)
+    if not isinstance(size, int):
+        raise UserError(f"{folder / META} is damaged: prepare the text again")
+    crc32 = {split: meta.get(split, {}).get("crc32") for split in SPLITS}
+    return TokenFiles(folder, train, val, size, vocabulary, crc32)
+
+
+def _read_split(folder: Path, split: str, meta: dict[str, Any]) -> NDArray[np.uint16]:
+    path = folder / f"{split}.bin"
+    if not path.exists():
+        raise UserError(f"{path} is missing: a program tasks.gpt.prepare_* makes it")
+    size = path.stat().st_size
+    if size == 0:
+        raise UserError(f"{path} is empty: prepare the text again")
+    if size % 2:
+        raise UserError(f"{path} has {size} bytes, an odd number, and so is no file of uint16: prepare the text again")
+    if meta:
+        try:
+            tokens = meta[split]["tokens"]
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{folder / META} is damaged: prepare the text again") from error
+        if tokens != size // 2:
+            raise UserError(f"{path} has {size // 2} tokens, but {META} says {tokens}: prepare the text again")
+    return np.memmap(path, np.uint16, mode="r")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One of the files beside the tokens."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): prepare the text again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: prepare the text again")
+    return value
+
+
+def checksum(path: Path) -> str:
+    """The CRC-32 of a file, as meta.json has it."""
+    crc = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    return f"{crc:08x}"
+
+
+def is_prepared(folder: Path, source: dict[str, Any]) -> bool:
+    """Whether the folder holds this source, whole; every byte is read.
+
+    Raises:
+        UserError: it holds another one, or its files have changed since they were written.
+    """
+    if (folder / JOURNAL).exists():
+        return False
+    if not (folder / META).exists():
+        taken = [folder / f"{split}.bin" for split in SPLITS if (folder / f"{split}.bin").exists()]
+        if taken:
+            raise UserError(f"{taken[0]} is there already, without {META}: choose another folder, or delete it")
+        return False
+    meta = read_json(folder / META)
+    if meta.get("source") != source:
+        raise UserError(f"{folder} holds another text or vocabulary: choose another folder, or delete it")
+    tokens = open_tokens(folder)
+    for split in SPLITS:
+        path = tokens.folder / f"{split}.bin"
+        if checksum(path) != meta[split].get("crc32"):
+            raise UserError(f"{path} has changed since it was written: delete {folder} to prepare it again")
+    return True
+
+
+def write_meta(folder: Path, vocabulary: Vocabulary, source: dict[str, Any], splits: dict[str, dict[str, Any]]) -> None:
+    """What makes the files of a folder complete: their vocabulary, then meta.json."""
+    description = vocabulary.description()
+    write_json(folder / VOCABULARY, description)
+    meta = {"vocabulary": name_of(description), "vocabulary_size": vocabulary.size, "dtype": "uint16"}
+    write_json(folder / META, meta | splits | {"source": source})

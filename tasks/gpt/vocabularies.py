@@ -1,0 +1,206 @@
+"""From text to tokens and back, without loss: GPT-2's vocabulary, one trained on the text, or its characters."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golu.activations import unknown_name
+from tasks.engine.errors import UserError
+
+Tokens = NDArray[np.uint16]
+LARGEST = 2**16  # tokens that uint16 can tell apart
+KINDS = ("gpt2", "bpe", "characters")
+_SMALLEST_BPE = 256  # the bytes
+
+
+class Vocabulary(Protocol):
+    """`decode(encode(text))` is the text, whatever it holds."""
+
+    size: int
+    start: int | None  # the token that stands before a text, if there is one
+
+    def encode(self, text: str) -> Tokens: ...
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
+
+    def description(self) -> dict[str, Any]:
+        """All that `described` needs to make it again, for JSON."""
+        ...
+
+
+class GPT2:
+    """The byte-pair encoding of GPT-2, through tiktoken, which downloads it once.
+
+    Raises:
+        UserError: it is not on this machine, and cannot be downloaded.
+    """
+
+    def __init__(self) -> None:
+        import tiktoken
+
+        try:
+            self._encoding = tiktoken.get_encoding("gpt2")
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            raise UserError(
+                f"GPT-2's vocabulary cannot be downloaded ({type(error).__name__}): on a machine without network, let "
+                "TIKTOKEN_CACHE_DIR name a folder in which tiktoken has stored it, or take another --vocabulary"
+            ) from error
+        self.size = self._encoding.n_vocab
+        self.start: int | None = self._encoding.eot_token
+
+    def encode(self, text: str) -> Tokens:
+        return np.array(self._encoding.encode_ordinary(text), np.uint16)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self._encoding.decode(list(map(int, tokens)))
+
+    def description(self) -> dict[str, Any]:
+        return {"kind": "gpt2"}
+
+
+class BPE:
+    """Byte-pair encoding over bytes (Sennrich et al. 2016, Radford et al. 2019), through tokenizers.
+
+    Args:
+        tokenizer: as the library stores it: the content of a tokenizer.json.
+    """
+
+    start = None
+
+    def __init__(self, tokenizer: dict[str, Any]) -> None:
+        from tokenizers import Tokenizer
+
+        self._description = tokenizer
+        self._tokenizer = Tokenizer.from_str(json.dumps(tokenizer))
+        self.size = self._tokenizer.get_vocab_size()
+
+    @classmethod
+    def trained(cls, texts: Iterable[str], size: int) -> BPE:
+        """With the merges that are most frequent in the texts; fewer than `size` tokens if there are no more pairs."""
+        from tokenizers import Tokenizer
+        from tokenizers.decoders import ByteLevel as Decoder
+        from tokenizers.models import BPE as Model
+        from tokenizers.pre_tokenizers import ByteLevel
+        from tokenizers.trainers import BpeTrainer
+
+        tokenizer = Tokenizer(Model())
+        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = Decoder()
+        trainer = BpeTrainer(vocab_size=size, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(json.loads(tokenizer.to_str()))
+
+    def encode(self, text: str) -> Tokens:
+        return np.array(self._tokenizer.encode(text).ids, np.uint16)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(map(int, tokens)))
+
+    def description(self) -> dict[str, Any]:
+        return {"kind": "bpe", "tokenizer": self._description}
+
+
+class Characters:
+    """Each character that occurs is a token.
+
+    Args:
+        characters: all of them, in the order of their tokens.
+    """
+
+    start = None
+
+    def __init__(self, characters: str) -> None:
+        self._characters = np.array([ord(each) for each in characters], np.uint32)
+        self._sorted = np.argsort(self._characters)
+        self.size = len(characters)
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Characters:
+        found: set[str] = set()
+        for text in texts:
+            found.update(text)
+        return cls("".join(sorted(found)))
+
+    def encode(self, text: str) -> Tokens:
+        """Raises UserError at a character that is not in the vocabulary."""
+        codes = _codes(text)
+        places = np.searchsorted(self._characters, codes, sorter=self._sorted)
+        found = self._sorted[np.minimum(places, self.size - 1)]
+        unknown = np.flatnonzero(self._characters[found] != codes)
+        if len(unknown):
+            raise UserError(f"the character {text[unknown[0]]!r} is not in the vocabulary of {self.size} characters")
+        return found.astype(np.uint16)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return _text(self._characters[np.asarray(tokens, np.int64)])
+
+    def description(self) -> dict[str, Any]:
+        return {"kind": "characters", "characters": _text(self._characters)}
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def _text(codes: NDArray[np.uint32]) -> str:
+    return codes.astype("<u4").tobytes().decode("utf-32-le")
+
+
+def make(kind: str, texts: Sequence[str], train: Sequence[str], size: int) -> Vocabulary:
+    """The vocabulary of a kind for the texts.
+
+    Args:
+        texts: all that it has to encode.
+        train: what of it may be learned from.
+        size: of a vocabulary that is trained.
+
+    Raises:
+        UserError: it cannot be made, or has more tokens than uint16 can tell apart.
+    """
+    if kind == "gpt2":
+        return GPT2()
+    if kind == "characters":
+        characters = Characters.of(texts)
+        if characters.size > LARGEST:
+            raise UserError(f"the text has {characters.size} different characters, more than {LARGEST}: take bpe")
+        return characters
+    if kind != "bpe":
+        raise UserError(unknown_name("vocabulary", kind, KINDS))
+    if not _SMALLEST_BPE <= size <= LARGEST:
+        raise UserError(f"a vocabulary over bytes has {_SMALLEST_BPE} to {LARGEST} tokens, not {size}")
+    return BPE.trained(train, size)
+
+
+def described(description: dict[str, Any]) -> Vocabulary:
+    """The vocabulary that has this description.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        kind = description["kind"]
+        if kind == "gpt2":
+            return GPT2()
+        if kind == "bpe":
+            return BPE(description["tokenizer"])
+        if kind == "characters":
+            return Characters(description["characters"])
+    except UserError:
+        raise
+    except Exception as error:  # tokenizers raises plain Exceptions
+        raise UserError(f"the description of a vocabulary is broken ({str(error).splitlines()[0]})") from error
+    raise UserError(unknown_name("vocabulary", kind, KINDS))
+
+
+def name_of(description: dict[str, Any]) -> str:
+    """A short name that tells vocabularies apart, as bpe-1c291ca3."""
+    if description.get("kind") == "gpt2":
+        return "gpt2"
+    content = json.dumps(description, sort_keys=True).encode()
+    return f"{description.get('kind')}-{zlib.crc32(content):08x}"

@@ -1,0 +1,66 @@
+"""Batches of sequences cut out of the tokens: which ones make up a step, and which are evaluated."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.engine.errors import UserError
+from tasks.engine.sampling import Sampling
+from tasks.engine.seeding import generator_for
+from tasks.gpt.tokens import TokenFiles
+
+Batch = tuple[Tensor, Tensor]  # tokens and what comes after each of them, int64 (N, block size)
+
+
+class Windows:
+    """Sequences of `block_size` tokens: random ones to train on, fixed ones to evaluate.
+
+    A step's are drawn with replacement, by the seed and the step alone, and dealt out to processes and batches.
+
+    Args:
+        sampling: how the sequences of an epoch are dealt out; its own order is not used.
+
+    Raises:
+        UserError: a split is shorter than a sequence and the token after it.
+    """
+
+    def __init__(self, tokens: TokenFiles, block_size: int, sampling: Sampling, device: torch.device) -> None:
+        for split, content in (("train", tokens.train), ("val", tokens.val)):
+            if len(content) <= block_size:
+                raise UserError(
+                    f"{tokens.folder / f'{split}.bin'} has {len(content)} tokens, too few for a context of "
+                    f"{block_size} and the token after it: take a longer text or a smaller --block-size"
+                )
+        self._tokens, self._block_size, self._sampling, self._device = tokens, block_size, sampling, device
+
+    def training(self, epoch: int, first: int) -> Iterator[list[Batch]]:
+        """For each step of an epoch from `first` on, this process's batches."""
+        sampling, steps = self._sampling, self._sampling.steps_per_epoch
+        starts = len(self._tokens.train) - self._block_size
+        for step in range(first, steps):
+            generator = generator_for(sampling.seed, "windows", epoch * steps + step)
+            drawn = torch.randint(starts, (sampling.batch_size,), generator=generator)
+            yield [self._batch("train", drawn[places]) for places in sampling.places()]
+
+    def validation(self, count: int) -> Iterator[Batch]:
+        """This process's share of `count` fixed sequences, evenly spread over the text; fewer if they would overlap."""
+        last = len(self._tokens.val) - 1 - self._block_size
+        count = min(count, last // self._block_size + 1)
+        starts = torch.arange(count) * last // max(1, count - 1)
+        for part in starts[self._sampling.share(count)].split(self._sampling.local_batch):
+            yield self._batch("val", part)
+
+    def _batch(self, split: str, starts: Tensor) -> Batch:
+        content = getattr(self._tokens, split)
+        places = starts.numpy()[:, None] + np.arange(self._block_size + 1)
+        taken = torch.from_numpy(content[places].astype(np.int64))
+        if taken.max() >= self._tokens.vocabulary_size:
+            raise UserError(
+                f"{self._tokens.folder / f'{split}.bin'} holds the token {taken.max()}, but its vocabulary has "
+                f"{self._tokens.vocabulary_size}: prepare the text again"
+            )
+        if self._device.type == "cuda":
+            taken = taken.pin_memory().to(self._device, non_blocking=True)
+        return taken[:, :-1], taken[:, 1:]
