@@ -17,7 +17,7 @@ GOLU_MAY_IMPORT = {"golu", "torch"}
 MAY_ALSO_IMPORT = {
     "small_poc": {"classification"},
     "image_classification": {"classification"},
-    "compare": {"classification", "small_poc"},  # it compares the tasks' models
+    "compare": {"classification", "small_poc", "gpt"},  # it compares the tasks' models
 }
 
 

@@ -2,33 +2,39 @@
 
 import argparse
 import time
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from golu import available_activations
+from golu.activations import unknown_name
 from tasks.compare import report
 from tasks.compare.cost import measure_costs
 from tasks.compare.figure import draw
+from tasks.compare.images import open_images
 from tasks.compare.models import MODELS
-from tasks.compare.recipe import RECIPES, Recipe
+from tasks.compare.problem import Problem
+from tasks.compare.recipe import IMAGES, RECIPES, TEXTS, Recipe
 from tasks.compare.runs import Run, load_runs, store_run
+from tasks.compare.text import open_text
 from tasks.compare.training import train
 from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
 from tasks.engine.environment import describe
 from tasks.engine.errors import Stopped, UserError, run
-from tasks.engine.images import Images, load_images
 from tasks.engine.launch import check_device
 from tasks.engine.progress import Progress
 from tasks.engine.storage import prepare_folder
+from tasks.gpt.config import RECIPES as GPT_RECIPES
+from tasks.gpt.prepare_text import EMBEDDED
 
 DESCRIPTION = """\
 Train the same model from the same weights on the same batches with each activation, over several seeds, and print
 what each one reaches and costs.
 
-  python -m tasks.compare                     # scikit-learn's digits, about a minute on a laptop
+  python -m tasks.compare                          # scikit-learn's digits, about a minute on a laptop
+  python -m tasks.compare --dataset pydoc_topics   # a small GPT on Python's help texts, a minute a run
   python -m tasks.compare --dataset fashion_mnist --activations ReLU GELU GoLU --seeds 3 --limit-train 5000
 
 Stopped and started again, it goes on with the runs that are missing; more seeds or activations add to those stored."""
@@ -41,27 +47,25 @@ def main() -> None:
     options = parse_arguments()
     recipe = choose_recipe(options)
     torch.set_num_threads(recipe.threads or torch.get_num_threads())
-    runs = load_runs(options.output, asdict(recipe))
-    images = load_images(recipe.dataset, options.data_dir, recipe.limit_train, recipe.limit_val).to(recipe.device)
-    if len(images.train_y) < recipe.batch_size:
-        raise UserError(f"--batch-size {recipe.batch_size} is more than the {len(images.train_y)} training images")
+    problem = open_problem(recipe, options.data_dir)
+    runs = load_runs(options.output, problem.configuration)
     prepare_folder(options.output / "runs")
 
     print(f"{', '.join(options.activations)}; seeds 0 to {options.seeds - 1}; baseline {options.baseline}")
-    print(f"{report.settings(recipe)}; {len(images.train_y)} training and {len(images.val_y)} validation images")
-    origin = {"configuration": asdict(recipe), "environment": describe(recipe.device)}
+    print(f"{report.settings(recipe)}; {problem.size}")
+    origin = {"configuration": problem.configuration, "environment": describe(recipe.device)}
     try:
-        train_missing(options, recipe, images, runs, origin)
+        train_missing(options, recipe, problem, runs, origin)
         print("measuring time and memory", flush=True)
-        costs = measure_costs(recipe, images, options.activations, options.baseline)
+        costs = measure_costs(problem, options.activations, options.baseline)
     except KeyboardInterrupt:
         message = f"stopped: {len(runs)} finished runs are in {options.output}, the same command goes on from there"
         raise Stopped(message) from None
 
     chosen = [runs[activation, seed] for activation in options.activations for seed in range(options.seeds)]
-    summaries = report.summarise(chosen, costs, options.baseline)
-    print(report.write(options.output, recipe, options.baseline, origin, summaries, chosen))
-    draw(options.output / "comparison", recipe, options.activations, chosen)
+    summaries = report.summarise(chosen, problem.metrics, costs, options.baseline)
+    print(report.write(options.output, recipe, problem.metrics, options.baseline, origin, summaries, chosen))
+    draw(options.output / "comparison", recipe, problem.metrics[0], options.activations, chosen)
     print(f"{options.output} has comparison.png and .svg, table.md, summary.csv, runs.csv, results.json and runs/")
     print(f"took {time.perf_counter() - start:.0f} s")
 
@@ -77,18 +81,24 @@ def parse_arguments() -> argparse.Namespace:
         add(flag, one_of(flag[2:], known), purpose, metavar="NAME", **more)
 
     activation = one_of("activation", available_activations())
-    choice("--dataset", RECIPES, f"one of {', '.join(RECIPES)}", default="digits")
-    choice("--model", MODELS, f"one of {', '.join(MODELS)} {by_dataset('model')}")
+    known = f"one of {', '.join(IMAGES)} (images), {', '.join(TEXTS)} (text), or a prepared text in --data-dir"
+    add("--dataset", str, known, default="digits", metavar="NAME")
+    models = f"for images one of {', '.join(MODELS)}; for text one of {', '.join(GPT_RECIPES)}"
+    choice("--model", [*MODELS, *GPT_RECIPES], f"{models} {by_dataset('model')}")
     names = f"any of {', '.join(available_activations())} (default: {' '.join(FIVE)})"
     add("--activations", activation, names, nargs="+", default=FIVE, metavar="NAME")
     add("--baseline", activation, "what to compare with (default: ReLU if it is there, else the first)", metavar="NAME")
     add("--seeds", positive_int, "how many seeds, counted from 0", default=5)
-    add("--epochs", positive_int, f"passes over the training images {by_dataset('epochs')}")
-    add("--batch-size", positive_int, f"images a step {by_dataset('batch_size')}")
-    add("--lr", positive_float, f"learning rate at first; it falls to 0 along a cosine {by_dataset('lr')}")
+    add("--epochs", positive_int, f"passes over the training data {by_dataset('epochs')}")
+    add("--batch-size", positive_int, f"images or sequences a step {by_dataset('batch_size')}")
+    add(
+        "--lr",
+        positive_float,
+        f"the highest learning rate; it falls along a cosine, for text after a warm-up {by_dataset('lr')}",
+    )
     add("--weight-decay", non_negative_float, f"of all but biases and norms {by_dataset('weight_decay')}")
-    add("--limit-train", positive_int, f"training images, classes in proportion {by_dataset('limit_train')}")
-    add("--limit-val", positive_int, f"validation images, likewise {by_dataset('limit_val')}")
+    add("--limit-train", positive_int, f"training images, classes in proportion, or tokens {by_dataset('limit_train')}")
+    add("--limit-val", positive_int, f"validation images or tokens {by_dataset('limit_val')}")
     choice("--device", ("cpu", "cuda"), f"cpu or cuda {by_dataset('device')}")
     add("--threads", positive_int, f"CPU threads {by_dataset('threads', unset=torch.get_num_threads())}")
     add("--data-dir", Path, "where data sets are, or are downloaded to", default=Path("data"), metavar="DIR")
@@ -116,16 +126,32 @@ def by_dataset(setting: str, unset: object = "all") -> str:
 
 
 def choose_recipe(options: argparse.Namespace) -> Recipe:
-    """The data set's recipe, changed by what the command line gives."""
+    """The data set's recipe, changed by what the command line gives; any prepared text has that of the embedded one."""
     given = {each.name: getattr(options, each.name, None) for each in fields(Recipe)}
-    recipe = replace(RECIPES[options.dataset], **{name: value for name, value in given.items() if value is not None})
+    base = RECIPES.get(options.dataset)
+    if base is None:
+        if not (options.data_dir / options.dataset / "train.bin").exists():
+            raise UserError(
+                f"{unknown_name('dataset', options.dataset, RECIPES)}; nor is it a text that tasks.gpt.prepare_text "
+                f"has written to {options.data_dir}"
+            )
+        base = TEXTS[EMBEDDED]
+    recipe = replace(base, **{name: value for name, value in given.items() if value is not None})
+    models = MODELS if recipe.dataset in IMAGES else GPT_RECIPES
+    if recipe.model not in models:
+        raise UserError(f"--model {recipe.model} is not for {recipe.dataset}: take one of {', '.join(models)}")
     return recipe if recipe.threads else replace(recipe, threads=torch.get_num_threads())
+
+
+def open_problem(recipe: Recipe, data_dir: Path) -> Problem:
+    """The recipe's model and data."""
+    return open_images(recipe, data_dir) if recipe.dataset in IMAGES else open_text(recipe, data_dir)
 
 
 def train_missing(
     options: argparse.Namespace,
     recipe: Recipe,
-    images: Images,
+    problem: Problem,
     runs: dict[tuple[str, int], Run],
     origin: dict[str, Any],
 ) -> None:
@@ -134,15 +160,14 @@ def train_missing(
     missing = [each for each in wanted if each not in runs]
     if len(missing) < len(wanted):
         print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are stored already, {len(missing)} to go")
-    steps = recipe.epochs * (len(images.train_y) // recipe.batch_size)
-    with Progress(steps * len(missing)) as progress:
+    with Progress(problem.steps * len(missing)) as progress:
         for number, (activation, seed) in enumerate(missing, start=1):
             progress.doing(f"{activation}, seed {seed}")
-            result = origin | train(recipe, images, activation, seed, after_step=progress.advance)
+            result = origin | train(problem, recipe.device, activation, seed, after_step=progress.advance)
             store_run(options.output, result)
             runs[activation, seed] = result
-            progress.reach(steps * number)  # a run that diverged ended early
-            progress.report(f"{activation}, seed {seed}: {report.outcome(result)}")
+            progress.reach(problem.steps * number)  # a run that diverged ended early
+            progress.report(f"{activation}, seed {seed}: {report.outcome(result, problem.metrics[0])}")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ from statistics import median
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tasks.compare.recipe import Recipe
-from tasks.compare.training import initial_model, make_optimizer
-from tasks.engine.images import Images
+from tasks.compare.problem import Problem
 from tasks.engine.memory import kept_for_backward
 from tasks.engine.statistics import median_interval
 
@@ -19,7 +16,7 @@ WARM_UP, LEAST_ROUNDS = 3, 10
 
 
 def measure_costs(
-    recipe: Recipe, images: Images, activations: list[str], baseline: str, seconds: float = 5.0
+    problem: Problem, activations: list[str], baseline: str, seconds: float = 5.0
 ) -> dict[str, dict[str, Any]]:
     """For each activation the times of a step relative to the baseline, and the bytes of memory.
 
@@ -27,9 +24,10 @@ def measure_costs(
     in turn, the first of a round being the last of the next; each round gives a ratio, and their median counts.
     Times are in milliseconds, low and high the 95% interval of the median.
     """
-    x, y = images.train_x[: recipe.batch_size].clone(), images.train_y[: recipe.batch_size].clone()
-    memory = {each: _memory(recipe, images, each, x, y) for each in activations}  # first, while no other model is there
-    steps = {each: _steps(recipe, images, each, x, y) for each in activations}
+    batch = problem.a_batch()
+    cuda = batch[0].is_cuda
+    memory = {each: _memory(problem, each, batch) for each in activations}  # first, while no other model is there
+    steps = {each: _steps(problem, each, batch) for each in activations}
     times: dict[str, dict[str, list[float]]] = {each: {"train": [], "inference": []} for each in activations}
     order = list(activations)
     rounds = -WARM_UP
@@ -37,7 +35,7 @@ def measure_costs(
     while rounds < LEAST_ROUNDS or time.perf_counter() - start < seconds:
         for activation in order:
             for phase, step in steps[activation].items():
-                elapsed = _timed(step, x.is_cuda)
+                elapsed = _timed(step, cuda)
                 if rounds >= 0:
                     times[activation][phase].append(elapsed)
         order.append(order.pop(0))
@@ -60,20 +58,26 @@ def _relative(phase: str, times: dict[str, list[float]], baseline: dict[str, lis
     return {f"{phase}_step_ms": 1000 * median(times[phase]), name: ratio, f"{name}_low": low, f"{name}_high": high}
 
 
-def _steps(recipe: Recipe, images: Images, activation: str, x: Tensor, y: Tensor) -> dict[str, Callable[[], None]]:
-    model = initial_model(recipe, images, activation, seed=0)
-    optimizer = make_optimizer(recipe, model)
+def _steps(problem: Problem, activation: str, batch: tuple[Tensor, Tensor]) -> dict[str, Callable[[], None]]:
+    model = problem.initial_model(activation, seed=0)
+    optimizer = problem.make_optimizer(model)
+
+    def precision() -> torch.autocast:
+        return torch.autocast(batch[0].device.type, problem.autocast, enabled=problem.autocast is not None)
 
     def train() -> None:
         model.train()
         optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
+        with precision():
+            loss = problem.loss(model, batch)
+        loss.backward()
         optimizer.step()
 
     @torch.inference_mode()
     def inference() -> None:
         model.eval()
-        model(x)
+        with precision():
+            model(batch[0])
 
     return {"train": train, "inference": inference}
 
@@ -88,14 +92,14 @@ def _timed(step: Callable[[], None], cuda: bool) -> float:
     return time.perf_counter() - start
 
 
-def _memory(recipe: Recipe, images: Images, activation: str, x: Tensor, y: Tensor) -> int:
+def _memory(problem: Problem, activation: str, batch: tuple[Tensor, Tensor]) -> int:
     """On CUDA the peak of a training step without the data set; the CPU counts no peak: there `kept_for_backward`."""
-    if not x.is_cuda:
-        model = initial_model(recipe, images, activation, seed=0)
+    if not batch[0].is_cuda:
+        model = problem.initial_model(activation, seed=0)
         own = (*model.parameters(), *model.buffers())
-        return kept_for_backward(lambda: F.cross_entropy(model(x), y), own)
+        return kept_for_backward(lambda: problem.loss(model, batch), own)
     before = torch.cuda.memory_allocated()
-    train = _steps(recipe, images, activation, x, y)["train"]
+    train = _steps(problem, activation, batch)["train"]
     train()  # the optimiser makes its state in the first step
     torch.cuda.reset_peak_memory_stats()
     train()

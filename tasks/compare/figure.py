@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
 from tasks.compare.runs import Run
 from tasks.engine.statistics import estimate
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 MANY = 7  # activations that fit side by side with their names and means
 
 
-def draw(path: Path, recipe: Recipe, activations: list[str], runs: list[Run]) -> list[Path]:
+def draw(path: Path, recipe: Recipe, metric: Metric, activations: list[str], runs: list[Run]) -> list[Path]:
     """Write the figure as .png and .svg and return both paths. Runs that diverged are not in it."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -32,7 +33,7 @@ def draw(path: Path, recipe: Recipe, activations: list[str], runs: list[Run]) ->
         figure = Figure(figsize=(9.6, 4.0), layout=ConstrainedLayoutEngine(wspace=0.06, w_pad=0.08, h_pad=0.08))
         left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
         _learning_curves(left, converged)
-        _final_accuracy(right, converged)
+        _final(right, metric, converged)
         figure.supxlabel(f"{recipe.dataset}, {recipe.model}. {meaning}", x=0.01, ha="left", fontsize=8)
         return save_figure(figure, path)
 
@@ -64,13 +65,13 @@ def _learning_curves(axes: "Axes", converged: dict[str, list[Run]]) -> None:
         axes.legend(loc="upper right", ncols=1 if len(converged) <= MANY else 2)
 
 
-def _final_accuracy(axes: "Axes", converged: dict[str, list[Run]]) -> None:
+def _final(axes: "Axes", metric: Metric, converged: dict[str, list[Run]]) -> None:
     """The mean and its standard error, and beside them a point for each run; the seeds keep their order in each."""
     for place, (activation, runs) in enumerate(converged.items()):
         if not runs:
             continue
         colour, _ = line_of(activation)
-        final = [run["final"]["val_accuracy"] for run in runs]
+        final = [run["final"][metric.key] for run in runs]
         if len(runs) > 1:
             beside = [place - 0.34 + 0.16 * i / (len(runs) - 1) for i in range(len(runs))]
             axes.plot(beside, final, "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0)
@@ -79,7 +80,7 @@ def _final_accuracy(axes: "Axes", converged: dict[str, list[Run]]) -> None:
         if len(converged) <= MANY:
             text, point = f"{mean.mean:.2f}", (place, mean.mean)
             axes.annotate(text, point, (8, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
-    axes.set(title="After the last epoch", ylabel="validation accuracy (%)")
+    axes.set(title="After the last epoch", ylabel=f"validation {metric.title}")
     axes.set_xticks(range(len(converged)), list(converged))
     if len(converged) > MANY:
         axes.tick_params(axis="x", rotation=90)

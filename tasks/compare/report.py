@@ -1,9 +1,11 @@
 """From runs to tables: a summary of each activation, and its forms for terminal, README and spreadsheet."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
 from tasks.compare.runs import Run
 from tasks.engine.statistics import estimate, paired_difference
@@ -14,11 +16,17 @@ Summary = dict[str, Any]
 
 
 def write(
-    output: Path, recipe: Recipe, baseline: str, origin: dict[str, Any], summaries: list[Summary], runs: list[Run]
+    output: Path,
+    recipe: Recipe,
+    metrics: Sequence[Metric],
+    baseline: str,
+    origin: dict[str, Any],
+    summaries: list[Summary],
+    runs: list[Run],
 ) -> str:
     """Write results.json, runs.csv, summary.csv and table.md; return the table as text for a terminal."""
-    rows = table_rows(summaries, baseline, recipe.device)
-    notes = legend(baseline, recipe.device, summaries[0]["rounds"])
+    rows = table_rows(summaries, metrics, baseline, recipe.device)
+    notes = legend(metrics, baseline, recipe.device, summaries[0]["rounds"])
     write_json(output / "results.json", {**origin, "baseline": baseline, "summary": summaries, "runs": runs})
     write_text(output / "runs.csv", to_csv([_run_row(each) for each in runs]))
     write_text(output / "summary.csv", to_csv([_flat(each) for each in summaries]))
@@ -32,15 +40,18 @@ def settings(recipe: Recipe) -> str:
     return " ".join(f"{name}={value}" for name, value in asdict(recipe).items())
 
 
-def outcome(run: Run) -> str:
+def outcome(run: Run, metric: Metric) -> str:
     """How a run ended, in a few words."""
     if run["final"] is None:
         return f"diverged in epoch {run['diverged_at']}"
-    return f"accuracy {run['final']['val_accuracy']:.2f} % in {run['seconds']:.1f} s"
+    return f"{metric.title} {run['final'][metric.key]:.2f} in {run['seconds']:.1f} s"
 
 
-def summarise(runs: list[Run], costs: dict[str, dict[str, Any]], baseline: str) -> list[Summary]:
+def summarise(
+    runs: list[Run], metrics: Sequence[Metric], costs: dict[str, dict[str, Any]], baseline: str
+) -> list[Summary]:
     """One summary for each activation, in the order of `costs`. Diverged runs are counted, and are in no mean."""
+    judge = metrics[0].key
     converged: dict[str, dict[int, Run]] = {each: {} for each in costs}
     for run in runs:
         if run["final"] is not None:
@@ -52,18 +63,16 @@ def summarise(runs: list[Run], costs: dict[str, dict[str, Any]], baseline: str) 
 
     def difference(activation: str) -> dict[str, Any] | None:
         common = [seed for seed in converged[activation] if seed in converged[baseline]]
-        ours, theirs = (
-            [converged[each][i]["final"]["val_accuracy"] for i in common] for each in (activation, baseline)
-        )
+        ours, theirs = ([converged[each][i]["final"][judge] for i in common] for each in (activation, baseline))
         return paired_difference(ours, theirs)._asdict() if common else None
 
     return [
         {
             "activation": each,
             "diverged": sum(run["activation"] == each and run["final"] is None for run in runs),
-            "val_accuracy": over_seeds(each, "final", "val_accuracy"),
+            **{metric.key: over_seeds(each, "final", metric.key) for metric in metrics},
             "difference": None if each == baseline else difference(each),
-            "best_val_accuracy": over_seeds(each, "best", "val_accuracy"),
+            **{f"best_{metric.key}": over_seeds(each, "best", metric.key) for metric in metrics},
             "val_loss": over_seeds(each, "final", "val_loss"),
             "train_loss": over_seeds(each, "final", "train_loss"),
             **cost,
@@ -72,15 +81,17 @@ def summarise(runs: list[Run], costs: dict[str, dict[str, Any]], baseline: str) 
     ]
 
 
-def table_rows(summaries: list[Summary], baseline: str, device: str) -> list[list[str]]:
+def table_rows(summaries: list[Summary], metrics: Sequence[Metric], baseline: str, device: str) -> list[list[str]]:
     """The table as text, its header first."""
     memory = "peak memory" if device == "cuda" else "kept for backward"
-    header = ["activation", "accuracy (%)", f"difference to {baseline}", "train time", "inference time", memory]
-    return [header] + [
+    judge, *others = metrics
+    titles = [judge.title, f"difference to {baseline}", *(metric.title for metric in others)]
+    return [["activation", *titles, "train time", "inference time", memory]] + [
         [
             each["activation"],
-            _accuracy(each["val_accuracy"], each["diverged"]),
+            _mean(each[judge.key], each["diverged"]),
             "baseline" if each["activation"] == baseline else _difference(each["difference"]),
+            *(_mean(each[metric.key], 0) for metric in others),
             _relative(each, "relative_train_time", baseline),
             _relative(each, "relative_inference_time", baseline),
             f"{each['memory_bytes'] / 1e6:.2f} MB",
@@ -89,12 +100,12 @@ def table_rows(summaries: list[Summary], baseline: str, device: str) -> list[lis
     ]
 
 
-def _accuracy(value: dict[str, Any] | None, diverged: int) -> str:
+def _mean(value: dict[str, Any] | None, diverged: int) -> str:
     parts = [f"{diverged} diverged"] if diverged else []
     if value is not None:
         error = "n/a" if value["standard_error"] is None else f"{value['standard_error']:.2f}"
         parts.insert(0, f"{value['mean']:.2f} ± {error} ({value['n']})")
-    return ", ".join(parts)
+    return ", ".join(parts) or "n/a"
 
 
 def _difference(value: dict[str, Any] | None) -> str:
@@ -109,15 +120,16 @@ def _relative(summary: Summary, name: str, baseline: str) -> str:
     return f"{summary[name]:.2f}x" + ("" if summary["activation"] == baseline else interval)
 
 
-def legend(baseline: str, device: str, rounds: int) -> list[str]:
+def legend(metrics: Sequence[Metric], baseline: str, device: str, rounds: int) -> list[str]:
     """What the columns mean, a line each."""
     memory = {
         "cpu": "kept for backward: what autograd holds after the forward pass of one batch, parameters not counted",
         "cuda": "peak memory: of one training step on one batch, the data set not counted",
     }
     return [
-        "accuracy: on the validation images after the last epoch, mean ± standard error (number of seeds)",
-        f"difference to {baseline}: in percentage points, paired over seeds [95% t-interval]",
+        f"{metrics[0].meaning} after the last epoch, mean ± standard error (number of seeds)",
+        *(each.meaning for each in metrics[1:]),
+        f"difference to {baseline}: {metrics[0].unit}, paired over seeds [95% t-interval]",
         f"times: of one batch relative to {baseline}, median of {rounds} rounds in which all take turns [95% interval]",
         memory[device],
     ]

@@ -51,7 +51,7 @@ def open_tokens(folder: Path) -> TokenFiles:
         UserError: a file is missing, empty, of odd size, or not as long as meta.json says.
     """
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: a program tasks.gpt.prepare_* makes it")
+        raise UserError(f"there is no folder {folder}: python -m tasks.gpt.{_maker(folder)} makes it")
     meta, vocabulary = {}, {"kind": "gpt2"}
     if (folder / META).exists():
         meta, vocabulary = read_json(folder / META), read_json(folder / VOCABULARY)
@@ -68,7 +68,7 @@ def open_tokens(folder: Path) -> TokenFiles:
 def _read_split(folder: Path, split: str, meta: dict[str, Any]) -> NDArray[np.uint16]:
     path = folder / f"{split}.bin"
     if not path.exists():
-        raise UserError(f"{path} is missing: a program tasks.gpt.prepare_* makes it")
+        raise UserError(f"{path} is missing: python -m tasks.gpt.{_maker(folder)} makes it")
     size = path.stat().st_size
     if size == 0:
         raise UserError(f"{path} is empty: prepare the text again")
@@ -82,6 +82,10 @@ def _read_split(folder: Path, split: str, meta: dict[str, Any]) -> NDArray[np.ui
         if tokens != size // 2:
             raise UserError(f"{path} has {size // 2} tokens, but {META} says {tokens}: prepare the text again")
     return np.memmap(path, np.uint16, mode="r")
+
+
+def _maker(folder: Path) -> str:
+    return {"tiny_stories": "prepare_tiny_stories", "open_web_text": "prepare_owt"}.get(folder.name, "prepare_text")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""python -m tasks.gpt.sample: text from a trained model. `--help` explains every flag."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tasks.engine import checkpoint
+from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_int, seed
+from tasks.engine.errors import UserError, run
+from tasks.engine.launch import check_device
+from tasks.engine.seeding import seed_everything
+from tasks.gpt.experiment import build_model
+from tasks.gpt.model import GPT
+from tasks.gpt.settings import Settings
+from tasks.gpt.vocabularies import Vocabulary, described
+
+DESCRIPTION = """\
+Let a trained model go on with a text. The checkpoint has all that it takes: weights, recipe and vocabulary.
+
+  python -m tasks.gpt.sample --checkpoint results/pydoc_topics/tiny/GoLU/checkpoint_0.pth --start "The statement"
+"""
+
+
+def main() -> None:
+    parser = Parser("python -m tasks.gpt.sample", DESCRIPTION)
+    parser.add_argument(
+        "--checkpoint", type=Path, default=Path("results/pydoc_topics/tiny/GoLU/checkpoint_0.pth"), metavar="FILE",
+        help="of a training with tasks.gpt.train",
+    )  # fmt: skip
+    parser.add_argument(
+        "--start", default="\n", metavar="TEXT", help="what the model goes on with (default: a new line)"
+    )
+    parser.add_argument("--num-samples", type=positive_int, default=1, metavar="N", help="how many texts")
+    parser.add_argument("--max-new-tokens", type=positive_int, default=200, metavar="N", help="the length of each")
+    parser.add_argument(
+        "--temperature", type=non_negative_float, default=0.8, metavar="X",
+        help="1: as the model predicts; less: what is probable more often; 0: always the most probable",
+    )  # fmt: skip
+    parser.add_argument("--top-k", type=positive_int, metavar="N", help="draw from the N most probable (default: all)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the draws")
+    parser.add_argument(
+        "--device", type=one_of("device", ("cpu", "cuda")), metavar="NAME",
+        help="cpu or cuda (default: cuda where there is one)",
+    )  # fmt: skip
+    options = parser.parse_args()
+    check_device(options.device)
+    model, vocabulary = load(options.checkpoint)
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device)
+    start = vocabulary.encode(options.start)
+    if not len(start):
+        raise UserError("--start is empty: give it at least a character")
+    seed_everything(options.seed)
+    tokens = torch.tensor(start.astype(int), device=device).expand(options.num_samples, -1)
+    texts = generate(model, tokens, options.max_new_tokens, vocabulary.size, options.temperature, options.top_k)
+    for number, text in enumerate(texts.tolist(), start=1):
+        if options.num_samples > 1:
+            print(f"--- {number}")
+        sys.stdout.write(vocabulary.decode(text) + "\n")
+
+
+def load(path: Path) -> tuple[GPT, Vocabulary]:
+    """The model of a checkpoint, for evaluation, and its vocabulary.
+
+    Raises:
+        UserError: it is missing, broken, or of another task.
+    """
+    state: dict[str, Any] = checkpoint.read(path)
+    try:
+        configuration = state["configuration"]
+        settings = Settings(**{each.name: configuration[each.name] for each in fields(Settings)})
+        model = build_model(settings, configuration["vocabulary_size"], configuration["activation"])
+        model.load_state_dict(state["model"])
+        description = state["carried"]["vocabulary"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path} is no checkpoint of tasks.gpt.train") from error
+    return model.eval(), described(description)
+
+
+@torch.inference_mode()
+def generate(
+    model: GPT, tokens: Tensor, count: int, vocabulary_size: int, temperature: float = 1.0, top_k: int | None = None
+) -> Tensor:
+    """The tokens, int64 (N, T), and `count` more, drawn one after the other: (N, T + count).
+
+    Args:
+        vocabulary_size: tokens from this one on are never drawn; the model may have more, for speed.
+        temperature: 0 takes the most probable token.
+    """
+    for _ in range(count):
+        logits = model(tokens[:, -model.block_size :])[:, -1, :vocabulary_size].float()
+        if temperature == 0:
+            drawn = logits.argmax(1, keepdim=True)
+        else:
+            if top_k is not None and top_k < vocabulary_size:
+                least = logits.topk(top_k).values[:, -1:]
+                logits = logits.masked_fill(logits < least, -torch.inf)
+            logits = logits - logits.max(1, keepdim=True).values  # so that no temperature is too low
+            drawn = torch.multinomial(torch.softmax(logits / temperature, 1), 1)
+        tokens = torch.cat([tokens, drawn], 1)
+    return tokens
+
+
+if __name__ == "__main__":
+    run(main)
