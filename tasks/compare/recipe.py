@@ -23,7 +23,7 @@ class Recipe:
 # That of the digits was chosen with ReLU alone, to be converged and yet short of a perfect score, where all activations
 # would look the same: hence 20 images a class. They are so small that a second thread saves little, and with one the
 # numbers do not depend on how many cores a machine has. The others are customary values, not tuned for any activation;
-# those of the texts are their GPT recipes'.
+# those of the texts are their GPT recipes'. The rate of tiny is the best of 1, 2, 4 and 8e-3 with ReLU and one seed.
 IMAGES = {
     each.dataset: each
     for each in (

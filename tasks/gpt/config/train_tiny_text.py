@@ -1,4 +1,7 @@
-"""A small model for any text and two CPU cores: about a minute. The values are customary, tuned for no activation."""
+"""A small model for any text and two CPU cores: about a minute.
+
+The learning rate is the best of 1, 2, 4 and 8e-3 with ReLU and one seed; the other values are customary.
+"""
 
 from tasks.gpt.settings import Settings
 
