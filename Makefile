@@ -18,7 +18,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 benchmarks: $(READY)
-	for name in ops compiled memory accuracy training; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in ops compiled memory accuracy training language; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # Anew whenever what is installed, or what is compiled, changes.
 $(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/gate.h golu/kernels/simd.h

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu
 
-Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda and gpu_tests.txt to benchmarks/results.
+Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda, language_cuda and gpu_tests.txt to benchmarks/results.
 """
 
 import subprocess
@@ -19,6 +19,8 @@ STEPS = [
     ["benchmarks.compiled", "--device", "cuda", "--width", "1024", "--batch", "8192"],
     ["benchmarks.accuracy", "--device", "cuda"],
     ["benchmarks.training", "--device", "cuda", "--steps", "50"],
+    ["benchmarks.language", "--device", "cuda"],
+    ["benchmarks.language", "--device", "cuda", "--compile"],
 ]
 
 

@@ -63,13 +63,17 @@ def memory(numbers: dict) -> str:
     return report.table(["bytes per element", *next(iter(numbers.values()))], rows)
 
 
-def training(numbers: dict) -> str:
+def training(numbers: dict, unit: str = "images") -> str:
     rows = []
     for what, measured in numbers.items():
         base = next(iter(measured))
         for name, row in measured.items():
-            rows.append([f"{what}: {name}", f"{row['images_per_second']:.0f}", f"{row['speed']:.3f}", base])
-    return report.table(["training step", "images / s", "speed", "relative to"], rows)
+            rows.append([f"{what}: {name}", f"{row[f'{unit}_per_second']:.0f}", f"{row['speed']:.3f}", base])
+    return report.table(["training step", f"{unit} / s", "speed", "relative to"], rows)
+
+
+def language(numbers: dict) -> str:
+    return training(numbers, "tokens")
 
 
 TABLES = [
@@ -79,6 +83,7 @@ TABLES = [
     ("accuracy", accuracy),
     ("memory", memory),
     ("training", training),
+    ("language", language),
 ]
 
 

@@ -4,7 +4,6 @@ python -m benchmarks.training
 python -m benchmarks.training --device cuda
 """
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks import report
+from benchmarks.epochs import Epoch, measured, rows, text
 from tasks.classification.files import FromFiles, open_folder
 from tasks.classification.in_memory import InMemory, draw_shifts, shift_and_mirror
 from tasks.classification.models import torchvision_classifier
@@ -32,8 +32,6 @@ from tasks.small_poc.models import build_model
 NAMES = ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
 LR, MOMENTUM, DECAY = 0.1, 0.9, 1e-4
 SIDE = 64  # of the pictures that are cut out of files
-
-Epoch = Callable[[], float]  # trains for an epoch and returns its seconds
 
 
 def random_images(count: int, device: str) -> Images:
@@ -116,30 +114,6 @@ def transform() -> Callable[[object], Tensor]:
     )
 
 
-def measured(epochs: dict[str, Epoch], rounds: int) -> dict[str, list[float]]:
-    """Seconds of an epoch of each, in turn, after one that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in epochs}
-    order = list(epochs)
-    for number in range(rounds + 1):
-        for name in order:
-            elapsed = epochs[name]()
-            if number:
-                seconds[name].append(elapsed)
-        order.append(order.pop(0))
-    return seconds
-
-
-def rows(seconds: dict[str, list[float]], images: int, base: str) -> dict[str, dict[str, float]]:
-    """Images a second, and how many times the base's, as the median over rounds."""
-    return {
-        name: {
-            "images_per_second": images / statistics.median(each),
-            "speed": statistics.median(b / a for a, b in zip(each, seconds[base], strict=True)),
-        }
-        for name, each in seconds.items()
-    }
-
-
 def main() -> None:
     parser = report.parser("training", __doc__ or "")
     parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
@@ -168,15 +142,17 @@ def main() -> None:
                 rounds,
             ),
             128 * steps,
+            "images",
             "plain loop",
         )
         numbers["ResNet-20 with each activation"] = rows(
             measured({name: loop_epoch(accelerator, resnet20(name), data, sampling) for name in NAMES}, rounds),
             128 * steps,
+            "images",
             "ReLU",
         )
         numbers["ResNet-18, images from files"] = from_files(accelerator, Path(folder), arguments)
-    sections = {name: text(each) for name, each in numbers.items()}
+    sections = {name: text(each, "images") for name, each in numbers.items()}
     print("\n\n".join(sections.values()))
     report.write(
         "training",
@@ -213,12 +189,7 @@ def from_files(accelerator, folder: Path, arguments) -> dict[str, dict[str, floa
         "plain loop": plain_epoch(resnet18(), lambda: loader, arguments.device),
         "this loop": loop_epoch(accelerator, resnet18(), data, sampling),
     }
-    return rows(measured(epochs, arguments.rounds), count, "plain loop")
-
-
-def text(measurements: dict[str, dict[str, float]]) -> str:
-    lines = [[name, f"{row['images_per_second']:.0f}", f"{row['speed']:.3f}"] for name, row in measurements.items()]
-    return report.table(["", "images / s", "speed"], lines)
+    return rows(measured(epochs, arguments.rounds), count, "images", "plain loop")
 
 
 if __name__ == "__main__":

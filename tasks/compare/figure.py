@@ -48,7 +48,8 @@ def _learning_curves(axes: "Axes", converged: dict[str, list[Run]]) -> None:
         colour, style = line_of(activation)
         epochs = [epoch["epoch"] for epoch in runs[0]["epochs"]]
         losses = [estimate([run["epochs"][i]["val_loss"] for run in runs]) for i in range(len(epochs))]
-        axes.plot(epochs, [each.mean for each in losses], style, color=colour, label=activation)
+        marker = "o" if len(epochs) == 1 else ""
+        axes.plot(epochs, [each.mean for each in losses], style, marker=marker, color=colour, label=activation)
         if len(runs) > 1:
             low = [each.mean - (each.standard_error or 0) for each in losses]
             high = [each.mean + (each.standard_error or 0) for each in losses]

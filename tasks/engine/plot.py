@@ -29,6 +29,8 @@ def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
             left.set_yscale("log")
         left.legend()
         metric = judge.removeprefix("ema_")
+        if metric == "val_loss":  # which the left half shows
+            metric = judge = [name for name in trace[0] if name.startswith("val_")][-1]
         right.plot(epochs, [entry[metric] for entry in trace], marker=marker, color=colour, label="weights")
         if metric != judge:
             averaged = [entry[judge] for entry in trace]

@@ -1,0 +1,43 @@
+"""Whole epochs of training, measured in turn."""
+
+import statistics
+from collections.abc import Callable
+
+from benchmarks import report
+
+Epoch = Callable[[], float]  # trains for an epoch and returns its seconds
+
+
+def measured(epochs: dict[str, Epoch], rounds: int) -> dict[str, list[float]]:
+    """Seconds of an epoch of each, in turn, after one that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in epochs}
+    order = list(epochs)
+    for number in range(rounds + 1):
+        for name in order:
+            elapsed = epochs[name]()
+            if number:
+                seconds[name].append(elapsed)
+        order.append(order.pop(0))
+    return seconds
+
+
+def rows(seconds: dict[str, list[float]], samples: int, unit: str, base: str) -> dict[str, dict[str, float]]:
+    """Samples a second, and how many times the base's, as the median over rounds.
+
+    Args:
+        samples: of an epoch.
+        unit: what they are called.
+    """
+    return {
+        name: {
+            f"{unit}_per_second": samples / statistics.median(each),
+            "speed": statistics.median(b / a for a, b in zip(each, seconds[base], strict=True)),
+        }
+        for name, each in seconds.items()
+    }
+
+
+def text(measurements: dict[str, dict[str, float]], unit: str) -> str:
+    """As a table."""
+    lines = [[name, f"{row[f'{unit}_per_second']:.0f}", f"{row['speed']:.3f}"] for name, row in measurements.items()]
+    return report.table(["", f"{unit} / s", "speed"], lines)
