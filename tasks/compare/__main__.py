@@ -25,6 +25,7 @@ from tasks.engine.environment import describe
 from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.launch import check_device
 from tasks.engine.progress import Progress
+from tasks.engine.settings import by_recipe
 from tasks.engine.storage import prepare_folder
 from tasks.gpt.config import RECIPES as GPT_RECIPES
 from tasks.gpt.prepare_text import EMBEDDED
@@ -118,11 +119,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def by_dataset(setting: str, unset: object = "all") -> str:
-    """The defaults of a recipe's setting, for its help: one value, or one for each data set."""
-    values = {name: getattr(recipe, setting) for name, recipe in RECIPES.items()}
-    texts = {name: str(unset if value is None else value) for name, value in values.items()}
-    same = len(set(texts.values())) == 1
-    return f"(default: {texts['digits'] if same else ', '.join(f'{name} {text}' for name, text in texts.items())})"
+    """The defaults of a recipe's setting, for its help."""
+    return f"(default: {by_recipe(RECIPES, setting, str(unset))})"
 
 
 def choose_recipe(options: argparse.Namespace) -> Recipe:

@@ -30,23 +30,43 @@ def several(kind: Callable[[str], Any], default: tuple[Any, ...] | None, purpose
     return field(default=default, metadata={"kind": kind, "purpose": purpose, "several": True})
 
 
-def add_settings(parser: Parser, base: Any, also: Mapping[str, list[str]] | None = None, default: str = "") -> None:
+def add_settings(
+    parser: Parser,
+    base: Any,
+    also: Mapping[str, list[str]] | None = None,
+    default: str = "",
+    recipes: Mapping[str, Any] | None = None,
+) -> None:
     """A flag for each setting; in the parsed options those that are not given are None.
 
     Args:
         base: the settings whose values are the defaults that --help shows.
         also: other names of a flag, as {"activation": ["--ac"]}.
         default: what --help says of the default instead of its value.
+        recipes: settings by name, whose values --help shows instead.
     """
     for each in fields(base):
         kind, purpose = each.metadata["kind"], each.metadata["purpose"]
         flags = ["--" + each.name.replace("_", "-"), *(also or {}).get(each.name, [])]
-        text = f"{purpose} (default: {default or _shown(getattr(base, each.name))})"
+        value = by_recipe(recipes, each.name) if recipes else _shown(getattr(base, each.name))
+        text = f"{purpose} (default: {default or value})"
         if kind is bool:
             parser.add_argument(*flags, dest=each.name, action=argparse.BooleanOptionalAction, help=text)
         else:
             many = {"nargs": "+"} if each.metadata.get("several") else {}
             parser.add_argument(*flags, dest=each.name, type=kind, metavar="X", help=text, **many)
+
+
+def by_recipe(recipes: Mapping[str, Any], name: str, unset: str = "none") -> str:
+    """The values of a setting, for --help: one, or one for each recipe.
+
+    Args:
+        unset: what None is called.
+    """
+    values = {recipe: getattr(settings, name) for recipe, settings in recipes.items()}
+    texts = {recipe: unset if value is None else _shown(value) for recipe, value in values.items()}
+    first, *others = set(texts.values())
+    return ", ".join(f"{recipe} {text}" for recipe, text in texts.items()) if others else first
 
 
 def _shown(value: Any) -> str:

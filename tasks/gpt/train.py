@@ -92,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
         "--checkpoint-steps", type=positive_int, default=1000, metavar="N",
         help="store a checkpoint every N steps, besides the one after each evaluation",
     )  # fmt: skip
-    add_settings(parser, Settings(), default="the recipe")
+    add_settings(parser, Settings(), recipes=RECIPES)
     return parser.parse_args()
 
 
