@@ -29,6 +29,7 @@ from tasks.engine.settings import by_recipe
 from tasks.engine.storage import prepare_folder
 from tasks.gpt.config import RECIPES as GPT_RECIPES
 from tasks.gpt.prepare_text import EMBEDDED
+from tasks.gpt.tokens import dataset_folder
 
 DESCRIPTION = """\
 Train the same model from the same weights on the same batches with each activation, over several seeds, and print
@@ -128,7 +129,7 @@ def choose_recipe(options: argparse.Namespace) -> Recipe:
     given = {each.name: getattr(options, each.name, None) for each in fields(Recipe)}
     base = RECIPES.get(options.dataset)
     if base is None:
-        if not (options.data_dir / options.dataset / "train.bin").exists():
+        if not (dataset_folder(options.data_dir, options.dataset) / "train.bin").exists():
             raise UserError(
                 f"{unknown_name('dataset', options.dataset, RECIPES)}; nor is it a text that tasks.gpt.prepare_text "
                 f"has written to {options.data_dir}"

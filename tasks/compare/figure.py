@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
+from tasks.compare.report import number
 from tasks.compare.runs import Run
 from tasks.engine.statistics import estimate
 from tasks.engine.style import INK, figure_style, line_of, save_figure
@@ -79,7 +80,7 @@ def _final(axes: "Axes", metric: Metric, converged: dict[str, list[Run]]) -> Non
         mean = estimate(final)
         axes.errorbar(place, mean.mean, mean.standard_error, fmt="D", color=colour, markersize=5.5, capsize=4)
         if len(converged) <= MANY:
-            text, point = f"{mean.mean:.2f}", (place, mean.mean)
+            text, point = number(mean.mean), (place, mean.mean)
             axes.annotate(text, point, (8, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
     axes.set(title="After the last epoch", ylabel=f"validation {metric.title}")
     axes.set_xticks(range(len(converged)), list(converged))

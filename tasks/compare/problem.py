@@ -30,7 +30,6 @@ class Metric:
     title: str
     meaning: str
     unit: str
-    higher_is_better: bool = True
 
 
 class Problem(Protocol):

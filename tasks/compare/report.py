@@ -44,7 +44,7 @@ def outcome(run: Run, metric: Metric) -> str:
     """How a run ended, in a few words."""
     if run["final"] is None:
         return f"diverged in epoch {run['diverged_at']}"
-    return f"{metric.title} {run['final'][metric.key]:.2f} in {run['seconds']:.1f} s"
+    return f"{metric.title} {number(run['final'][metric.key])} in {run['seconds']:.1f} s"
 
 
 def summarise(
@@ -103,16 +103,21 @@ def table_rows(summaries: list[Summary], metrics: Sequence[Metric], baseline: st
 def _mean(value: dict[str, Any] | None, diverged: int) -> str:
     parts = [f"{diverged} diverged"] if diverged else []
     if value is not None:
-        error = "n/a" if value["standard_error"] is None else f"{value['standard_error']:.2f}"
-        parts.insert(0, f"{value['mean']:.2f} ± {error} ({value['n']})")
+        error = "n/a" if value["standard_error"] is None else number(value["standard_error"])
+        parts.insert(0, f"{number(value['mean'])} ± {error} ({value['n']})")
     return ", ".join(parts) or "n/a"
 
 
 def _difference(value: dict[str, Any] | None) -> str:
     if value is None:
         return "n/a"
-    interval = "n/a" if value["low"] is None else f"{value['low']:+.2f}, {value['high']:+.2f}"
-    return f"{value['mean']:+.2f} [{interval}]"
+    interval = "n/a" if value["low"] is None else f"{number(value['low'], '+')}, {number(value['high'], '+')}"
+    return f"{number(value['mean'], '+')} [{interval}]"
+
+
+def number(value: float, sign: str = "") -> str:
+    """Two digits after the point; of a model that has learned nothing, powers of ten."""
+    return format(value, f"{sign}.2f" if abs(value) < 1e6 else f"{sign}.3g")
 
 
 def _relative(summary: Summary, name: str, baseline: str) -> str:

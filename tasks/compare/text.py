@@ -6,7 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -15,10 +17,11 @@ from tasks.compare.recipe import Recipe
 from tasks.engine.errors import UserError
 from tasks.engine.loop import Experiment
 from tasks.engine.seeding import seed_everything
+from tasks.engine.settings import configuration
 from tasks.gpt.config import RECIPES as GPT_RECIPES
 from tasks.gpt.experiment import build_model, make_experiment, make_optimizer
 from tasks.gpt.prepare_text import EMBEDDED, prepare_text
-from tasks.gpt.tokens import TokenFiles, open_tokens
+from tasks.gpt.tokens import META, TokenFiles, dataset_folder, open_tokens
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -28,7 +31,6 @@ PERPLEXITY = Metric(
     "perplexity",
     "perplexity (less is better): the exponential of the mean loss on the validation text",
     "of the perplexity",
-    higher_is_better=False,
 )
 TOKEN_ACCURACY = Metric(
     "val_token_accuracy",
@@ -39,13 +41,18 @@ TOKEN_ACCURACY = Metric(
 
 
 class TextProblem:
-    """A Problem; model, warm-up, cosine to a tenth, betas and clipping are those of the GPT recipe called `model`."""
+    """A Problem; model, warm-up, cosine to a tenth, betas and clipping are those of the GPT recipe called `model`.
+
+    A training too short for the recipe's warm-up warms up in a fifth of its steps.
+    """
 
     metrics = (PERPLEXITY, TOKEN_ACCURACY)
 
     def __init__(self, recipe: Recipe, tokens: TokenFiles) -> None:
-        tokens = replace(tokens, train=tokens.train[: recipe.limit_train], val=tokens.val[: recipe.limit_val])
         base = GPT_RECIPES[recipe.model]
+        train = _limited("train", tokens.train, recipe.limit_train, base.block_size)
+        val = _limited("val", tokens.val, recipe.limit_val, base.block_size)
+        tokens = replace(tokens, train=train, val=val)
         per_epoch = len(tokens.train) // (recipe.batch_size * base.block_size)
         if not per_epoch:
             raise UserError(
@@ -60,14 +67,16 @@ class TextProblem:
             batch_size=at_once,
             gradient_accumulation_steps=recipe.batch_size // at_once,
             max_iters=self.steps,
+            warmup_iters=min(base.warmup_iters, self.steps // 5),
             learning_rate=recipe.lr,
             weight_decay=recipe.weight_decay,
             eval_interval=per_epoch,
+            eval_iters=-(-base.eval_iters * base.batch_size // at_once),  # as many sequences as the GPT recipe
             dtype="bfloat16" if recipe.device == "cuda" else "float32",
         )
         self.autocast = torch.bfloat16 if recipe.device == "cuda" else None
         self.size = f"{len(tokens.train)} training and {len(tokens.val)} validation tokens"
-        self.configuration = asdict(recipe) | tokens.identity
+        self.configuration = configuration(self._settings) | asdict(recipe) | tokens.identity
 
     def initial_model(self, activation: str, seed: int) -> nn.Module:
         seed_everything(seed)
@@ -77,9 +86,10 @@ class TextProblem:
         return make_optimizer(self._settings, model)
 
     def a_batch(self) -> tuple[Tensor, Tensor]:
-        length = self._settings.block_size + 1
-        content = torch.from_numpy(self._tokens.train[: self._settings.batch_size * length].astype("int64"))
-        sequences = content.unflatten(0, (-1, length)).to(self._recipe.device)
+        count, size = self._settings.batch_size, self._settings.block_size
+        starts = np.arange(count) * (len(self._tokens.train) - 1 - size) // max(1, count - 1)
+        content = self._tokens.train[starts[:, None] + np.arange(size + 1)]
+        sequences = torch.from_numpy(content.astype(np.int64)).to(self._recipe.device)
         return sequences[:, :-1].contiguous(), sequences[:, 1:].contiguous()
 
     def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
@@ -92,9 +102,21 @@ class TextProblem:
         return experiment
 
 
+def _limited(split: str, tokens: NDArray[np.uint16], limit: int | None, block_size: int) -> NDArray[np.uint16]:
+    """The first tokens of a split, as many as the flag says."""
+    if limit is not None and not block_size < limit <= len(tokens):
+        raise UserError(
+            f"--limit-{split} {limit} is out of range: it takes {block_size + 1} (a context and the token after it) to "
+            f"{len(tokens)} (all)"
+        )
+    if len(tokens) <= block_size:
+        raise UserError(f"{split}.bin has {len(tokens)} tokens, too few for a context of {block_size} and the next one")
+    return tokens[:limit]
+
+
 def open_text(recipe: Recipe, data_dir: Path) -> TextProblem:
     """The problem of a recipe; the embedded text is prepared if it is not there."""
-    folder = data_dir / recipe.dataset
-    if recipe.dataset == EMBEDDED and not folder.exists():
+    folder = dataset_folder(data_dir, recipe.dataset)
+    if recipe.dataset == EMBEDDED and not (folder / META).exists():
         prepare_text(folder, [])
     return TextProblem(recipe, open_tokens(folder))

@@ -16,15 +16,15 @@ from tasks.gpt.windows import Batch
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_LARGEST_LOSS = 700.0  # whose exponential is still a number
+_LARGEST_LOSS = 100.0  # of those whose exponential is told; far beyond any model that has learned something
 
 
 def evaluate(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator) -> dict[str, float]:
     """Means over every token of every process.
 
     Returns:
-        val_loss in nats a token, val_perplexity = exp(val_loss), val_token_accuracy in percent: how often the most
-        probable token was the next one.
+        val_loss in nats a token, val_perplexity = exp(val_loss) (of a loss up to 100), val_token_accuracy in percent:
+        how often the most probable token was the next one.
     """
     sums = torch.zeros(3, dtype=torch.float64, device=accelerator.device)  # loss, hits, tokens
     for tokens, targets in batches:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import zlib
 from collections.abc import Mapping
@@ -50,22 +52,25 @@ def write_tokens(
         UserError: a split has no tokens, or the disk is full.
         Stopped: Ctrl-C.
     """
+    for split, texts in splits.items():
+        if not len(texts):
+            raise UserError(f"there is no text for {split}.bin")
     done = _journal(folder, source)
     try:
         with ThreadPoolExecutor(workers) as pool:
             for split, texts in splits.items():
                 _write_split(folder, split, texts, source, done, vocabulary, documents, pool)
+        for split in splits:
+            if not done[split]["tokens"]:
+                raise UserError(f"there is no text for {split}.bin")
+        for split in splits:
+            part = _part(folder, split)
+            if part.exists():  # else renamed already, before a kill
+                part.replace(folder / f"{split}.bin")
     except KeyboardInterrupt:
         raise Stopped(f"stopped: the same command goes on in {folder}") from None
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}; the same command goes on") from error
-    for split in splits:
-        if not done[split]["tokens"]:
-            raise UserError(f"there is no text for {split}.bin")
-    for split in splits:
-        part = _part(folder, split)
-        if part.exists():  # else renamed already, before a kill
-            part.replace(folder / f"{split}.bin")
     counts = {
         split: {"tokens": each["tokens"], "texts": each["texts"], "crc32": f"{each['crc32']:08x}"}
         for split, each in done.items()
@@ -87,7 +92,12 @@ def _write_split(
     documents: bool,
     pool: ThreadPoolExecutor,
 ) -> None:
-    reached = done.setdefault(split, {"texts": 0, "tokens": 0, "crc32": 0})
+    nothing = {"texts": 0, "tokens": 0, "crc32": 0, "of": len(texts)}
+    reached = done.setdefault(split, dict(nothing))
+    if reached["of"] != len(texts):
+        raise UserError(
+            f"{folder} holds a part of {reached['of']} texts, but there are {len(texts)} now: delete it to begin again"
+        )
     if (folder / f"{split}.bin").exists():
         return
     end = np.array([vocabulary.start] if documents and vocabulary.start is not None else [], np.uint16)
@@ -97,6 +107,8 @@ def _write_split(
 
     path, last = _part(folder, split), time.monotonic()
     with path.open("ab") as file, Progress(len(texts), "text", done=reached["texts"]) as progress:
+        if file.seek(0, os.SEEK_END) < 2 * reached["tokens"]:  # a power cut took what the journal counts
+            reached.update(nothing)
         file.truncate(2 * reached["tokens"])  # what was written after the last entry in the journal comes again
         progress.doing(f"{split}.bin")
         while reached["texts"] < len(texts):
@@ -125,7 +137,7 @@ def _journal(folder: Path, source: dict[str, Any]) -> dict[str, dict[str, int]]:
     path = folder / JOURNAL
     if path.exists():
         journal = read_json(path)
-        if journal.get("source") == source:
+        if journal.get("source") == source and isinstance(journal.get("splits"), dict):
             print(f"going on in {folder}")
             return journal["splits"]
         raise UserError(f"{folder} holds a part of another text or vocabulary: choose another folder, or delete it")
@@ -150,7 +162,10 @@ def parse_dataset_arguments(program: str, description: str, default_folder: Path
         "--source", default=default_source, metavar="NAME",
         help="the data set on the Hugging Face hub, or a folder with its parquet files",
     )  # fmt: skip
-    return parser.parse_args()
+    options = parser.parse_args()
+    if Path(options.source).is_dir():
+        options.source = str(Path(options.source).resolve())
+    return options
 
 
 def load_dataset(source: str, folder: Path, workers: int) -> Any:
@@ -161,6 +176,10 @@ def load_dataset(source: str, folder: Path, workers: int) -> Any:
     """
     import datasets
 
+    prepare_folder(folder / "download")
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong is said below
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     try:
         # in one process where one is asked for; the library starts others else
         return datasets.load_dataset(
@@ -169,11 +188,12 @@ def load_dataset(source: str, folder: Path, workers: int) -> Any:
     except KeyboardInterrupt:
         raise Stopped("stopped: the same command goes on with the download") from None
     except Exception as error:  # whatever goes wrong in a download
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        raise UserError(
-            f"cannot load the data set {source} ({reason}): is there a network? --source takes a folder with its "
-            "parquet files too"
-        ) from error
+        cause = error.__cause__ or error
+        reason = f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else 'no reason given'}"
+        hint = "is there a network? --source takes a folder with its parquet files too"
+        if Path(source).is_dir():
+            hint = "are these its parquet files?"
+        raise UserError(f"cannot load the data set {source} ({reason}): {hint}") from error
 
 
 class Column:
@@ -186,13 +206,17 @@ class Column:
     def __init__(self, dataset: Any, source: str) -> None:
         if "text" not in dataset.column_names:
             raise UserError(f'{source} has no column "text", but {", ".join(dataset.column_names)}')
-        self._dataset = dataset
+        self._dataset, self._source = dataset, source
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, part: slice) -> list[str]:
-        return list(self._dataset[part]["text"])
+        texts = list(self._dataset[part]["text"])
+        for number, text in enumerate(texts, start=part.start or 0):
+            if not isinstance(text, str):
+                raise UserError(f"{self._source}: row {number} holds no text, but {text!r}")
+        return texts
 
 
 def write_dataset(folder: Path, source: str, splits: Mapping[str, Any], vocabulary: GPT2, workers: int) -> None:

@@ -53,6 +53,8 @@ def main() -> None:
     model, vocabulary = load(options.checkpoint)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device)
+    if any("\ud800" <= each <= "\udfff" for each in options.start):  # what Python makes of other bytes
+        raise UserError("--start is no text in UTF-8")
     start = vocabulary.encode(options.start)
     if not len(start):
         raise UserError("--start is empty: give it at least a character")

@@ -44,6 +44,17 @@ class TokenFiles:
         }
 
 
+def dataset_folder(root: Path, name: str) -> Path:
+    """Where the text of a name is.
+
+    Raises:
+        UserError: it is a path, which would put results elsewhere too.
+    """
+    if Path(name).name != name:
+        raise UserError(f"--dataset {name} is no name: give the folder that it is in by itself")
+    return root / name
+
+
 def open_tokens(folder: Path) -> TokenFiles:
     """The prepared text in a folder; one without meta.json, as nanoGPT's, is taken to be in GPT-2's vocabulary.
 
@@ -52,13 +63,15 @@ def open_tokens(folder: Path) -> TokenFiles:
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: python -m tasks.gpt.{_maker(folder)} makes it")
-    meta, vocabulary = {}, {"kind": "gpt2"}
+    meta, vocabulary, size = {}, {"kind": "gpt2"}, _GPT2_SIZE
+    if (folder / JOURNAL).exists() and not (folder / META).exists():
+        raise UserError(f"the preparation of {folder} has not ended: the same command goes on with it")
     if (folder / META).exists():
         meta, vocabulary = read_json(folder / META), read_json(folder / VOCABULARY)
         if meta.get("vocabulary") != name_of(vocabulary):
             raise UserError(f"{folder / VOCABULARY} is not the vocabulary of {folder / META}: prepare the text again")
+        size = meta.get("vocabulary_size")
     train, val = (_read_split(folder, split, meta) for split in SPLITS)
-    size = meta.get("vocabulary_size", _GPT2_SIZE)
     if not isinstance(size, int):
         raise UserError(f"{folder / META} is damaged: prepare the text again")
     crc32 = {split: meta.get(split, {}).get("crc32") for split in SPLITS}
@@ -67,7 +80,7 @@ def open_tokens(folder: Path) -> TokenFiles:
 
 def _read_split(folder: Path, split: str, meta: dict[str, Any]) -> NDArray[np.uint16]:
     path = folder / f"{split}.bin"
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"{path} is missing: python -m tasks.gpt.{_maker(folder)} makes it")
     size = path.stat().st_size
     if size == 0:

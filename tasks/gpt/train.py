@@ -20,7 +20,7 @@ from tasks.gpt.config import RECIPES
 from tasks.gpt.experiment import make_experiment
 from tasks.gpt.prepare_text import EMBEDDED
 from tasks.gpt.settings import Settings
-from tasks.gpt.tokens import open_tokens
+from tasks.gpt.tokens import dataset_folder, open_tokens
 
 DESCRIPTION = """\
 Train GPT-2's architecture on a prepared text, with one activation and one seed. Killed and started again, it goes on.
@@ -36,7 +36,7 @@ recipe has a flag; without it the recipe of --model-name holds."""
 def main() -> None:
     options = parse_arguments()
     settings = choose_settings(options)
-    tokens = open_tokens(options.dataset_path / options.dataset)
+    tokens = open_tokens(dataset_folder(options.dataset_path, options.dataset))
     folder = RunFolder(options.results_path, options.dataset, options.model_name, options.activation, options.seed)
     check_beginning(folder, options.init_from)
     run_experiment(

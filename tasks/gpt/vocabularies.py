@@ -190,7 +190,10 @@ def described(description: dict[str, Any]) -> Vocabulary:
         if kind == "bpe":
             return BPE(description["tokenizer"])
         if kind == "characters":
-            return Characters(description["characters"])
+            characters = description["characters"]
+            if not characters or len(set(characters)) < len(characters):
+                raise ValueError("not each character once")
+            return Characters(characters)
     except UserError:
         raise
     except Exception as error:  # tokenizers raises plain Exceptions

