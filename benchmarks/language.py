@@ -145,7 +145,7 @@ def main() -> None:
         "tiny": (1024, replace(RECIPES["tiny"], max_iters=20)),
         "babyGPT": (
             50304,
-            replace(RECIPES["baby_gpt"], max_iters=20 if cuda else 1, batch_size=40 if cuda else 4),
+            replace(RECIPES["baby_gpt"], max_iters=20 if cuda else 3, batch_size=40 if cuda else 4),
         ),
     }
     numbers = {}

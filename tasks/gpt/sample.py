@@ -82,6 +82,8 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
         description = state["carried"]["vocabulary"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is no checkpoint of tasks.gpt.train") from error
+    if not all(each.isfinite().all() for each in model.parameters()):
+        raise UserError(f"{path} is of a training that diverged: its weights are no numbers")
     return model.eval(), described(description)
 
 
@@ -96,7 +98,7 @@ def generate(
         temperature: 0 takes the most probable token.
     """
     for _ in range(count):
-        logits = model(tokens[:, -model.block_size :])[:, -1, :vocabulary_size].float()
+        logits = model(tokens[:, -model.block_size :])[:, -1, :vocabulary_size].double()
         if temperature == 0:
             drawn = logits.argmax(1, keepdim=True)
         else:

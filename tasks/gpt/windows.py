@@ -50,7 +50,8 @@ class Windows:
         count = min(count, last // self._block_size + 1)
         starts = torch.arange(count) * last // max(1, count - 1)
         for part in starts[self._sampling.share(count)].split(self._sampling.local_batch):
-            yield self._batch("val", part)
+            if len(part):  # else there are more processes than sequences
+                yield self._batch("val", part)
 
     def _batch(self, split: str, starts: Tensor) -> Batch:
         content = getattr(self._tokens, split)

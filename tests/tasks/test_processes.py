@@ -12,6 +12,8 @@ import time
 import pytest
 import torch
 
+from tasks.gpt.prepare_text import prepare_text
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
 PLAIN = [sys.executable, "-m"]
 words = shlex.split
@@ -19,6 +21,10 @@ MLP = words("tasks.small_poc.main --model mlp_2 --dataset digits --batch-size 32
 NOISY = words(  # dropout, stochastic depth, mixing and random augmentation
     "tasks.small_poc.train_vit --dataset digits --img-size 16 --drop 0.1 --batch-size 4 --limit-train 40 "
     "--limit-val 20 --workers 1 --device cpu --model-ema --checkpoint-steps 2"
+)
+GPT = words(
+    "tasks.gpt.train --dataset text --n-layer 2 --n-head 2 --n-embd 32 --block-size 16 --batch-size 8 --eval-iters 5 "
+    "--device cpu"
 )
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -33,7 +39,7 @@ def ran(command, *arguments):
 
 def trace(path):
     """All of each epoch but its times."""
-    times = ("seconds", "images_per_second")
+    times = ("seconds", "images_per_second", "tokens_per_second")
     (found,) = path.rglob("opt_trace_*.json")
     return [
         {name: value for name, value in entry.items() if name not in times} for entry in json.loads(found.read_text())
@@ -69,15 +75,45 @@ def test_augmentation_is_the_same_in_two_processes(tmp_path):
         assert a == pytest.approx(b, rel=1e-4)
 
 
+def a_text(folder):
+    """The flags that name a text, which is prepared there."""
+    prepare_text(folder / "text", [], "characters")
+    return ["--dataset-path", str(folder)]
+
+
+def test_a_gpt_in_two_processes_has_the_curve_of_one(tmp_path):
+    """And counts each of five validation sequences once."""
+    command = [*GPT, *a_text(tmp_path), *words("--batch-size 5 --gradient-accumulation-steps 4 --vocab-multiple 64")]
+    command += words("--eval-iters 1 --eval-interval 25 --max-iters 60")
+    ran(PLAIN, *command, "--results-path", tmp_path / "one")
+    ran(TORCHRUN, *command, "--results-path", tmp_path / "two")
+    one, two = trace(tmp_path / "one"), trace(tmp_path / "two")
+    assert [entry["step"] for entry in two] == [25, 50, 60]
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
+    results = json.loads(next((tmp_path / "two").rglob("results_0.json")).read_text())
+    assert results["environment"]["processes"] == 2
+
+
+def a_vit(folder, kills):
+    return [*NOISY, "--epochs", str(2 * kills), "--warmup-epochs", "1", "--results-folder"]
+
+
+def a_gpt(folder, kills):
+    settings = words("--dropout 0.1 --checkpoint-steps 20 --eval-interval 150 --max-iters")
+    return [*GPT, *a_text(folder), *settings, str(600 * kills), "--results-path"]
+
+
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills):
-    command = [*NOISY, "--epochs", str(2 * kills), "--warmup-epochs", "1"]
-    ran(PLAIN, *command, "--results-folder", tmp_path / "whole")
+@pytest.mark.parametrize("program", [a_vit, a_gpt])
+def test_killed_at_random_moments_it_ends_the_same(program, kills, tmp_path):
+    command = program(tmp_path, kills)
+    ran(PLAIN, *command, tmp_path / "whole")
     moments = random.Random(kills)
     place = tmp_path / "killed"
     for _ in range(kills):
         process = subprocess.Popen(
-            [*PLAIN, *command, "--results-folder", str(place)],
+            [*PLAIN, *command, str(place)],
             stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True,
         )  # fmt: skip
         assert process.stdout is not None
@@ -88,8 +124,9 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert not list(place.rglob("results_0.json"))
-    ran(PLAIN, *command, "--results-folder", place)
+    ran(PLAIN, *command, place)
     assert trace(place) == trace(tmp_path / "whole")
     ours, theirs = state(place), state(tmp_path / "whole")
     for part in ("model", "ema"):
-        assert all(torch.equal(ours[part][name], theirs[part][name]) for name in theirs[part])
+        assert (ours[part] is None) == (theirs[part] is None)
+        assert all(torch.equal(ours[part][name], theirs[part][name]) for name in theirs[part] or ())
