@@ -3,38 +3,20 @@
 import argparse
 from pathlib import Path
 
-from golu import available_activations
 from tasks.classification.where import Where
-from tasks.engine.arguments import Parser, non_negative_int, one_of, positive_int, seed
+from tasks.engine import run_flags
+from tasks.engine.arguments import Parser, non_negative_int, one_of, positive_int
 from tasks.engine.launch import cores
 
 
 def add_run_flags(parser: Parser, results: list[str], activation: list[str]) -> None:
     """What every run needs; the names of the flags for results and activation are the program's."""
-    names = ", ".join(available_activations())
-    parser.add_argument(
-        *activation, dest="activation", type=one_of("activation", available_activations()), default="GoLU",
-        metavar="NAME", help=f"the activation throughout the model: one of {names}",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of everything that is random")
-    parser.add_argument(
-        *results, dest="results", type=Path, default=Path("results"), metavar="DIR",
-        help="where results are stored, in DIR/<dataset>/<model>/<activation>",
-    )  # fmt: skip
+    run_flags.add_run_flags(parser, results, activation)
     for split, what in (("train", "training"), ("val", "validation")):
         parser.add_argument(
             f"--limit-{split}", type=positive_int, metavar="N",
             help=f"take N {what} images, classes in proportion (default: all)",
         )  # fmt: skip
-    parser.add_argument(
-        "--device", type=one_of("device", ("cpu", "cuda")), metavar="NAME",
-        help="cpu or cuda (default: cuda where there is one)",
-    )  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
-    parser.add_argument(
-        "--checkpoint-steps", type=positive_int, default=1000, metavar="N",
-        help="store a checkpoint every N steps, besides the one after each epoch",
-    )  # fmt: skip
 
 
 def add_file_flags(parser: Parser, data: list[str], dataset: str, data_dir: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from golu import available_activations
-from tasks.engine.arguments import Parser, one_of, positive_int, seed
+from tasks.engine.arguments import Parser, one_of
 from tasks.engine.checkpoint import previous
 from tasks.engine.errors import UserError, run
 from tasks.engine.launch import check_device
 from tasks.engine.program import run_experiment
+from tasks.engine.run_flags import add_run_flags
 from tasks.engine.run_folder import RunFolder
 from tasks.engine.settings import add_settings, chosen, configuration
 from tasks.gpt.config import RECIPES
@@ -37,7 +37,7 @@ def main() -> None:
     options = parse_arguments()
     settings = choose_settings(options)
     tokens = open_tokens(dataset_folder(options.dataset_path, options.dataset))
-    folder = RunFolder(options.results_path, options.dataset, options.model_name, options.activation, options.seed)
+    folder = RunFolder(options.results, options.dataset, options.model_name, options.activation, options.seed)
     check_beginning(folder, options.init_from)
     run_experiment(
         folder,
@@ -58,7 +58,6 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Settings that the command line does not give are None."""
     parser = Parser("python -m tasks.gpt.train", DESCRIPTION)
-    activations = available_activations()
     parser.add_argument(
         "--model-name", type=one_of("model", RECIPES), default="tiny", metavar="NAME",
         help=f"the recipe: one of {', '.join(RECIPES)}",
@@ -70,27 +69,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--dataset-path", type=Path, default=Path("data"), metavar="DIR", help="the folder that --dataset is in"
     )
-    parser.add_argument(
-        "--activation", type=one_of("activation", activations), default="GoLU", metavar="NAME",
-        help=f"the activation of the MLPs: one of {', '.join(activations)}",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of everything that is random")
-    parser.add_argument(
-        "--results-path", type=Path, default=Path("results"), metavar="DIR",
-        help="where results are stored, in DIR/<dataset>/<model>/<activation>",
-    )  # fmt: skip
+    add_run_flags(parser, ["--results-path"], ["--activation"])
     parser.add_argument(
         "--init-from", type=one_of("beginning", ("scratch", "resume")), metavar="NAME",
         help="scratch: there must be no checkpoint yet; resume: there must be one (default: go on if there is one)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--device", type=one_of("device", ("cpu", "cuda")), metavar="NAME",
-        help="cpu or cuda (default: cuda where there is one)",
-    )  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
-    parser.add_argument(
-        "--checkpoint-steps", type=positive_int, default=1000, metavar="N",
-        help="store a checkpoint every N steps, besides the one after each evaluation",
     )  # fmt: skip
     add_settings(parser, Settings(), recipes=RECIPES)
     return parser.parse_args()

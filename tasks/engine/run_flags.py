@@ -1,0 +1,29 @@
+"""The flags that every training program has, each explained in one place."""
+
+from pathlib import Path
+
+from golu import available_activations
+from tasks.engine.arguments import Parser, one_of, positive_int, seed
+
+
+def add_run_flags(parser: Parser, results: list[str], activation: list[str]) -> None:
+    """What every run needs; the names of the flags for results and activation are the program's."""
+    names = ", ".join(available_activations())
+    parser.add_argument(
+        *activation, dest="activation", type=one_of("activation", available_activations()), default="GoLU",
+        metavar="NAME", help=f"the activation throughout the model: one of {names}",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of everything that is random")
+    parser.add_argument(
+        *results, dest="results", type=Path, default=Path("results"), metavar="DIR",
+        help="where results are stored, in DIR/<dataset>/<model>/<activation>",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", type=one_of("device", ("cpu", "cuda")), metavar="NAME",
+        help="cpu or cuda (default: cuda where there is one)",
+    )  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
+    parser.add_argument(
+        "--checkpoint-steps", type=positive_int, default=1000, metavar="N",
+        help="store a checkpoint every N steps, besides the one after each evaluation",
+    )  # fmt: skip
