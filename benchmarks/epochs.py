@@ -21,6 +21,13 @@ def measured(epochs: dict[str, Epoch], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
+def measured_twice(makers: dict[str, Callable[[], Epoch]], rounds: int) -> dict[str, list[float]]:
+    """As `measured`, with two models made of each: where in memory a model lies is worth a few percent."""
+    made = {(name, copy): make() for copy in range(2) for name, make in makers.items()}
+    seconds = measured({f"{name} {copy}": epoch for (name, copy), epoch in made.items()}, rounds)
+    return {name: seconds[f"{name} 0"] + seconds[f"{name} 1"] for name in makers}
+
+
 def rows(seconds: dict[str, list[float]], samples: int, unit: str, base: str) -> dict[str, dict[str, float]]:
     """Samples a second, and how many times the base's, as the median over rounds.
 

@@ -7,6 +7,7 @@ python -m benchmarks.language --compile
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import report
-from benchmarks.epochs import Epoch, measured, rows, text
+from benchmarks.epochs import Epoch, measured_twice, rows, text
 from tasks.engine.arguments import one_of, positive_int
 from tasks.engine.errors import UserError, run
 from tasks.engine.launch import launched
@@ -110,7 +111,7 @@ def plain_epoch(settings: Settings, tokens: TokenFiles, device: str, compile: bo
     return epoch
 
 
-def loop_epoch(accelerator, settings: Settings, tokens: TokenFiles, activation: str, compile: bool) -> Epoch:  # type: ignore[no-untyped-def]
+def loop_epoch(accelerator, settings: Settings, tokens: TokenFiles, compile: bool, activation: str) -> Epoch:  # type: ignore[no-untyped-def]
     """The same as tasks.gpt.train does it."""
     seed_everything(0)
     experiment = make_experiment(settings, tokens, activation, 0, accelerator, compile)
@@ -134,7 +135,9 @@ def _synchronize(device: str) -> None:
 def main() -> None:
     parser = report.parser("language", __doc__ or "")
     parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
-    parser.add_argument("--rounds", type=positive_int, default=9, help="epochs of each; the median is reported")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=5, help="epochs of each of two models; the median is reported"
+    )
     parser.add_argument("--compile", action="store_true", help="run all models through torch.compile")
     arguments = report.parse(parser)
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -145,7 +148,7 @@ def main() -> None:
         "tiny": (1024, replace(RECIPES["tiny"], max_iters=20)),
         "babyGPT": (
             50304,
-            replace(RECIPES["baby_gpt"], max_iters=20 if cuda else 3, batch_size=40 if cuda else 4),
+            replace(RECIPES["baby_gpt"], max_iters=20 if cuda else 2, batch_size=40 if cuda else 4),
         ),
     }
     numbers = {}
@@ -156,16 +159,12 @@ def main() -> None:
             crc32 = dict.fromkeys(("train", "val"))
             tokens = TokenFiles(Path("random"), content, content, vocabulary, {"kind": "random"}, crc32)
             count = settings.max_iters * settings.batch_size * settings.block_size
-
-            def ours(activation: str, settings: Settings = settings, tokens: TokenFiles = tokens) -> Epoch:
-                return loop_epoch(accelerator, settings, tokens, activation, compile)
-
-            beside = {"plain loop": plain_epoch(settings, tokens, device, compile), "this loop": ours("GELU")}
-            numbers[f"{size} with GELU"] = rows(measured(beside, arguments.rounds), count, "tokens", "plain loop")
-            by_activation = {name: ours(name) for name in NAMES}
-            numbers[f"{size} with each activation"] = rows(
-                measured(by_activation, arguments.rounds), count, "tokens", "GELU"
-            )
+            plain = partial(plain_epoch, settings, tokens, device, compile)
+            ours = partial(loop_epoch, accelerator, settings, tokens, compile)
+            beside = measured_twice({"plain loop": plain, "this loop": partial(ours, "GELU")}, arguments.rounds)
+            numbers[f"{size} with GELU"] = rows(beside, count, "tokens", "plain loop")
+            by_activation = measured_twice({name: partial(ours, name) for name in NAMES}, arguments.rounds)
+            numbers[f"{size} with each activation"] = rows(by_activation, count, "tokens", "GELU")
     sections = {name: text(each, "tokens") for name, each in numbers.items()}
     print("\n\n".join(sections.values()))
     batches = " and ".join(f"{recipe.batch_size} x {recipe.block_size}" for _, recipe in sizes.values())
@@ -175,8 +174,8 @@ def main() -> None:
         "Training speed of GPTs",
         f"{dtype}, {torch.get_num_threads()} threads{', torch.compile' if compile else ''}. tiny: 4 layers of 128, "
         "knows 1024 tokens; babyGPT: 6 layers of 384, dropout 0.2, knows 50304 tokens. A step has one batch of "
-        f"{batches} tokens. In turn, medians of {arguments.rounds} rounds; speed is relative to the first row, and "
-        "above 1 is faster.",
+        f"{batches} tokens. Two models of each in turn, medians of {arguments.rounds} rounds; speed is relative to the "
+        "first row, and above 1 is faster.",
         sections,
         numbers,
         arguments.output,
