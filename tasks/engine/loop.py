@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -166,7 +165,7 @@ class _Loop:
         losses = losses.to(self.accelerator.device)
         before = reached.epoch_seconds
         self.model.train()
-        for batches in islice(experiment.batches(epoch, first), experiment.steps_in(epoch) - first):
+        for batches in experiment.batches(epoch, first):
             loss = self._step(batches)
             losses += loss
             reached.step += 1

@@ -75,7 +75,7 @@ def make_experiment(
         accelerator.num_processes,
         _accumulation(settings, accelerator.num_processes),
     )
-    windows = Windows(tokens, settings.block_size, sampling, accelerator.device)
+    windows = Windows(tokens, settings.block_size, sampling, accelerator.device, settings.max_iters)
     model = build_model(settings, tokens.vocabulary_size, activation).to(accelerator.device)
     optimizer = make_optimizer(settings, model)
     if compile:

@@ -21,12 +21,15 @@ class Windows:
 
     Args:
         sampling: how the sequences of an epoch are dealt out; its own order is not used.
+        steps: of the whole training, whose last epoch may be shorter.
 
     Raises:
         UserError: a split is shorter than a sequence and the token after it.
     """
 
-    def __init__(self, tokens: TokenFiles, block_size: int, sampling: Sampling, device: torch.device) -> None:
+    def __init__(
+        self, tokens: TokenFiles, block_size: int, sampling: Sampling, device: torch.device, steps: int
+    ) -> None:
         for split, content in (("train", tokens.train), ("val", tokens.val)):
             if len(content) <= block_size:
                 raise UserError(
@@ -34,13 +37,14 @@ class Windows:
                     f"{block_size} and the token after it: take a longer text or a smaller --block-size"
                 )
         self._tokens, self._block_size, self._sampling, self._device = tokens, block_size, sampling, device
+        self._steps = steps
 
     def training(self, epoch: int, first: int) -> Iterator[list[Batch]]:
         """For each step of an epoch from `first` on, this process's batches."""
         sampling, steps = self._sampling, self._sampling.steps_per_epoch
         starts = len(self._tokens.train) - self._block_size
-        for step in range(first, steps):
-            generator = generator_for(sampling.seed, "windows", epoch * steps + step)
+        for step in range(epoch * steps + first, min((epoch + 1) * steps, self._steps)):
+            generator = generator_for(sampling.seed, "windows", step)
             drawn = torch.randint(starts, (sampling.batch_size,), generator=generator)
             yield [self._batch("train", drawn[places]) for places in sampling.places()]
 

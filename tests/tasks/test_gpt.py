@@ -315,7 +315,7 @@ def token_files(train_tokens, val_tokens=None, known=2**16):
 
 
 def windows(tokens, block_size=7, batch_size=8, steps=5, seed=0, **sharing):
-    return Windows(tokens, block_size, Sampling(steps * batch_size, batch_size, seed, **sharing), CPU)
+    return Windows(tokens, block_size, Sampling(steps * batch_size, batch_size, seed, **sharing), CPU, 10**9)
 
 
 def drawn(made, epoch=0, first=0):

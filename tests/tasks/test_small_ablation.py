@@ -248,6 +248,15 @@ def test_stopped_and_started_again_ends_with_the_same_numbers(call, whole, tmp_p
     assert table(tmp_path, "runs.csv") == table(whole, "runs.csv")
 
 
+@pytest.fixture
+def ctrl_c():
+    """Is listened to even where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_processes_and_what_they_stored_is_right(tmp_path, write_mnist):
     """A signal to the whole group, as a terminal sends it. The runs at the base values last too long to end before."""
     write_mnist(tmp_path / "MNIST" / "raw")
@@ -284,6 +293,7 @@ def test_a_mistake_in_a_process_is_one_here(tmp_path, write_mnist):
     assert results == []
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_new_processes_ignore_ctrl_c_from_their_first_moment(monkeypatch):
     """They inherit it; until their own code runs, they could not do so themselves."""
     seen = []
