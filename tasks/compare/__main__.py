@@ -25,6 +25,7 @@ from tasks.engine.environment import describe
 from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.launch import check_device
 from tasks.engine.progress import Progress
+from tasks.engine.run_flags import add_activations_flag, require_distinct
 from tasks.engine.settings import by_recipe
 from tasks.engine.storage import prepare_folder
 from tasks.gpt.config import RECIPES as GPT_RECIPES
@@ -40,8 +41,6 @@ what each one reaches and costs.
   python -m tasks.compare --dataset fashion_mnist --activations ReLU GELU GoLU --seeds 3 --limit-train 5000
 
 Stopped and started again, it goes on with the runs that are missing; more seeds or activations add to those stored."""
-
-FIVE = ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
 
 
 def main() -> None:
@@ -87,8 +86,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--dataset", str, known, default="digits", metavar="NAME")
     models = f"for images one of {', '.join(MODELS)}; for text one of {', '.join(GPT_RECIPES)}"
     choice("--model", [*MODELS, *GPT_RECIPES], f"{models} {by_dataset('model')}")
-    names = f"any of {', '.join(available_activations())} (default: {' '.join(FIVE)})"
-    add("--activations", activation, names, nargs="+", default=FIVE, metavar="NAME")
+    add_activations_flag(parser)
     add("--baseline", activation, "what to compare with (default: ReLU if it is there, else the first)", metavar="NAME")
     add("--seeds", positive_int, "how many seeds, counted from 0", default=5)
     add("--epochs", positive_int, f"passes over the training data {by_dataset('epochs')}")
@@ -108,9 +106,7 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.output = options.output or Path("results/compare", options.dataset)
 
-    twice = [each for each in dict.fromkeys(options.activations) if options.activations.count(each) > 1]
-    if twice:
-        raise UserError(f"--activations names {', '.join(twice)} more than once")
+    require_distinct("--activations", options.activations)
     if options.baseline is None:
         options.baseline = "ReLU" if "ReLU" in options.activations else options.activations[0]
     if options.baseline not in options.activations:

@@ -1,9 +1,39 @@
-"""The flags that every training program has, each explained in one place."""
+"""The flags that several programs have, each explained in one place."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from golu import available_activations
 from tasks.engine.arguments import Parser, one_of, positive_int, seed
+from tasks.engine.errors import UserError
+
+FIVE = ("ReLU", "GELU", "Swish", "Mish", "GoLU")  # the activations that are compared unless others are named
+
+
+def add_activations_flag(
+    parser: Parser, known: Sequence[str] | None = None, default: Sequence[str] = FIVE, purpose: str = ""
+) -> None:
+    """--activations, some of the known names (default: of all).
+
+    Args:
+        purpose: what they are for, if that does not go without saying.
+    """
+    names = list(known or available_activations())
+    shown = " ".join(default) or "none"
+    parser.add_argument(
+        "--activations", type=one_of("activation", names), nargs="+", default=list(default), metavar="NAME",
+        help=f"{purpose and purpose + ': '}any of {', '.join(names)} (default: {shown})",
+    )  # fmt: skip
+
+
+def require_distinct(flag: str, values: Sequence[object]) -> None:
+    """
+    Raises:
+        UserError: the flag names something more than once.
+    """
+    twice = [str(each) for each in dict.fromkeys(values) if values.count(each) > 1]
+    if twice:
+        raise UserError(f"{flag} names {', '.join(twice)} more than once")
 
 
 def add_run_flags(parser: Parser, results: list[str], activation: list[str]) -> None:

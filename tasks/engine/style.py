@@ -72,12 +72,16 @@ def figure_style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(_SETTINGS)
 
 
-def save_figure(figure: "Figure", path: Path) -> list[Path]:
-    """Write `path` as .png and as .svg; needs no display. Returns both paths."""
+def save_figure(figure: "Figure", path: Path, dpi: int | None = None) -> list[Path]:
+    """Write `path` as .png and as .svg; needs no display. Returns both paths.
+
+    Args:
+        dpi: of the .png, and of what is no vector in the .svg (default: the style's).
+    """
     paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
     for each in paths:
         content = io.BytesIO()
         metadata = {"Date": None} if each.suffix == ".svg" else None
-        figure.savefig(content, format=each.suffix[1:], metadata=metadata)
+        figure.savefig(content, format=each.suffix[1:], metadata=metadata, dpi=dpi)
         write_bytes(each, content.getvalue())
     return paths

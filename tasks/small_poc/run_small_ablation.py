@@ -2,29 +2,23 @@
 
 import argparse
 import functools
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from golu import available_activations
 from tasks.engine.arguments import Parser, one_of, positive_float, positive_int
 from tasks.engine.environment import describe
 from tasks.engine.errors import Stopped, UserError, run
 from tasks.engine.images import DATASETS, Images, load_images
 from tasks.engine.launch import check_device, cores
 from tasks.engine.progress import Progress
+from tasks.engine.run_flags import add_activations_flag, require_distinct
 from tasks.engine.storage import prepare_folder, write_text
 from tasks.engine.tables import plain_table, to_csv
+from tasks.engine.workers import in_processes
 from tasks.small_poc.ablation import (
     COMMAND,
     SWEEPS,
@@ -55,7 +49,6 @@ Train MLPs of 1 to 4 blocks with each activation against the learning rate, the 
 Stopped and started again, it goes on with the runs that are missing; more seeds, activations or values add to those
 stored. merge_and_plot_contours and lr_heatmaps, beside it, draw them."""
 
-FIVE = ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
 JOBS_ON_CUDA = 4
 LINES = 50  # of progress where there is no terminal
 
@@ -104,8 +97,7 @@ def parse_arguments() -> argparse.Namespace:
     one_of_these = f"one of {', '.join(DATASETS)}"
     no_default: dict[str, Any] = {"required": True, "default": argparse.SUPPRESS}
     add("--dataset", one_of("dataset", DATASETS), one_of_these, metavar="NAME", **no_default)
-    activation = one_of("activation", available_activations())
-    add_list("--activations", activation, f"any of {', '.join(available_activations())}", FIVE, "NAME")
+    add_activations_flag(parser)
     add("--seeds", positive_int, "how many seeds, counted from 0", default=3)
     add_list("--blocks", _blocks, f"numbers of blocks, each from 1 to {len(_BLOCKS)}", [1, 2, 3, 4])
     add_list("--learning-rates", positive_float, "learning rates, constant", [0.1, 0.01, 0.001, 0.0001], "X")
@@ -124,10 +116,7 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
 
     for name in ("activations", "blocks", "learning_rates", "epochs", "batch_sizes"):
-        values = getattr(options, name)
-        twice = [str(each) for each in dict.fromkeys(values) if values.count(each) > 1]
-        if twice:
-            raise UserError(f"--{name.replace('_', '-')} names {', '.join(twice)} more than once")
+        require_distinct(f"--{name.replace('_', '-')}", getattr(options, name))
     check_device(options.device)
     options.jobs = options.jobs or (JOBS_ON_CUDA if options.device == "cuda" else cores())
     return options
@@ -202,7 +191,7 @@ def train_missing(
                 finished(train_point(point, epochs, images, configuration.momentum))
         else:
             train = functools.partial(_train_in_worker, configuration, options.data_dir)
-            in_processes(train, to_train, min(options.jobs, len(to_train)), finished)
+            in_processes(train, to_train.items(), min(options.jobs, len(to_train)), finished)
 
 
 def outcome(result: Run) -> str:
@@ -213,45 +202,6 @@ def outcome(result: Run) -> str:
     if result["diverged_at"] is not None:
         return what + f"diverged in epoch {result['diverged_at']}"
     return what + f"{result['epochs'][-1]['val_accuracy']:.2f} % in {result['seconds']:.1f} s"
-
-
-def in_processes(
-    train: Callable[[Point, int], Run], to_train: dict[Point, int], jobs: int, finished: Callable[[Run], None]
-) -> None:
-    """Call `finished` in this process with what `train` returns in others. Whatever ends it ends those too."""
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker)
-    try:
-        listening = signal.signal(signal.SIGINT, signal.SIG_IGN)  # new processes inherit it: Ctrl-C is the parent's
-        try:
-            futures = [pool.submit(train, point, epochs) for point, epochs in to_train.items()]
-        finally:
-            signal.signal(signal.SIGINT, listening)
-        for future in as_completed(futures):
-            finished(future.result())
-    except BaseException as error:
-        for worker in multiprocessing.active_children():
-            worker.kill()
-        if isinstance(error, BrokenProcessPool):
-            raise UserError(
-                "a training process was killed, perhaps for want of memory: "
-                "the finished runs are stored, and the same command with fewer --jobs goes on from there"
-            ) from error
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread; and gone when the parent is, even if that was killed."""
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def leave_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 @functools.cache

@@ -61,20 +61,6 @@ def write_mnist():
 
 
 @pytest.fixture
-def program(monkeypatch, capsys):
-    """A program of tasks, given as its module, in this process; returns (exit code, stdout, stderr)."""
-    from tasks.engine.errors import run
-
-    def call(module, *arguments):
-        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            run(module.main)
-        return ended.value.code, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
 def write_cifar10(monkeypatch):
     """Writes a small CIFAR-10 in batches of the real format, whose checksums become the official ones.
 

@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tasks.engine import workers
 from tasks.engine.errors import UserError, run
 from tasks.engine.images import Images, load_images
 from tasks.small_poc import ablation, lr_heatmaps, merge_and_plot_contours, run_small_ablation
@@ -289,7 +290,7 @@ def test_a_mistake_in_a_process_is_one_here(tmp_path, write_mnist):
     train = partial(run_small_ablation._train_in_worker, Configuration("mnist"), tmp_path)
     results = []
     with pytest.raises(UserError, match="a batch of 61 is more than the 60 training samples"):
-        run_small_ablation.in_processes(train, {Point("GoLU", 1, 2, 0.01, 61): 1}, 1, results.append)
+        workers.in_processes(train, [(Point("GoLU", 1, 2, 0.01, 61), 1)], 1, results.append)
     assert results == []
 
 
@@ -311,9 +312,9 @@ def test_new_processes_ignore_ctrl_c_from_their_first_moment(monkeypatch):
         def shutdown(self, **_):
             seen.append("shut down")
 
-    monkeypatch.setattr(run_small_ablation, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
     before, results = signal.getsignal(signal.SIGINT), []
-    run_small_ablation.in_processes(lambda point, epochs: epochs, {POINT: 5}, 1, results.append)
+    workers.in_processes(lambda point, epochs: epochs, [(POINT, 5)], 1, results.append)
     assert seen == [signal.SIG_IGN, "shut down"] and results == [5]
     assert signal.getsignal(signal.SIGINT) == before != signal.SIG_IGN
 

@@ -1,0 +1,31 @@
+"""How the figures draw an activation: one look everywhere, GoLU's line heavier and in front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tasks.engine.style import line_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+
+def colour_of(activation: str) -> str:
+    """The activation's colour."""
+    return line_of(activation)[0]
+
+
+def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, activation: str, **more: Any) -> None:
+    """A line in the activation's colour, named after it; `more` is for matplotlib and goes before the common look."""
+    colour, style = line_of(activation)
+    front = activation.startswith("GoLU")
+    look = {"color": colour, "linestyle": style, "lw": 2.4 if front else 1.5, "zorder": 2 + front, "label": activation}
+    axes.plot(x, y, **look | more)
+
+
+def mark(axes: Axes, x: float, y: float, text: str, activation: str, offset: tuple[float, float] = (8, -10)) -> None:
+    """A dot with a few words beside it (offset in points), in the activation's colour."""
+    colour = colour_of(activation)
+    axes.plot(x, y, "o", color=colour, markersize=5, zorder=5)
+    axes.annotate(text, (x, y), offset, textcoords="offset points", color=colour, fontsize=8, zorder=5)

@@ -1,0 +1,121 @@
+"""A figure as a program: its flags, and where its picture and the numbers behind it go."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from golu import available_activations
+from tasks.engine.arguments import Parser
+from tasks.engine.run_flags import FIVE, add_activations_flag, require_distinct
+from tasks.engine.storage import prepare_folder, write_text
+from tasks.engine.style import figure_style, save_figure
+from tasks.engine.tables import to_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Row = dict[str, Any]
+Options = argparse.Namespace
+
+DPI = (20, 1200)
+DIGITS = 7  # significant ones, in a CSV
+
+
+@dataclass(frozen=True)
+class FigureProgram:
+    """One figure, drawn by one command from numbers that stand beside it as CSV.
+
+    Args:
+        module: its file below visualizations, as "golu_plots.gates"; the last part names what it writes.
+        description: the file's docstring: a title in one line, the command, what it shows, formulas, sources.
+        numbers: makes the rows of the CSV, from the options.
+        draw: makes the picture of the rows.
+        known: the activations that --activations takes; None: all.
+        default: those drawn if it is not given.
+        activations_are: what they are for, if that does not go without saying.
+        add_flags: adds the figure's own flags, if it has any.
+        summarise: a few lines for the terminal, if the numbers say something in themselves.
+        more: writes what the figure has beside these files; returns their paths.
+    """
+
+    module: str
+    description: str
+    numbers: Callable[[Options], list[Row]]
+    draw: Callable[[list[Row], Options], Figure]
+    known: Sequence[str] | None = None
+    default: Sequence[str] = FIVE
+    activations_are: str = ""
+    add_flags: Callable[[Parser], None] | None = None
+    summarise: Callable[[list[Row]], str] | None = None
+    more: Callable[[list[Row], Options], list[Path]] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.module.rpartition(".")[2]
+
+    def main(self) -> None:
+        """Draw the figure that the command line describes, and name the files."""
+        options = self.parse_arguments()
+        prepare_folder(options.output)  # before minutes of work
+        for path in self.write(options):
+            print(path)
+
+    def parse_arguments(self, arguments: Sequence[str] | None = None) -> Options:
+        parser = Parser(f"python -m visualizations.{self.module}", self.description)
+        files = f"{self.name}.png, .svg and .csv"
+        parser.add_argument("--output", type=Path, default=Path("assets"), metavar="DIR", help=f"folder of {files}")
+        add_activations_flag(parser, self.known or drawable(), self.default, self.activations_are)
+        parser.add_argument(
+            "--dpi", type=_dpi, metavar="N", default=200,
+            help=f"dots an inch in the .png, {DPI[0]} to {DPI[1]}",
+        )  # fmt: skip
+        if self.add_flags is not None:
+            self.add_flags(parser)
+        options = parser.parse_args(arguments)
+        require_distinct("--activations", options.activations)
+        return options
+
+    def write(self, options: Options) -> list[Path]:
+        """The picture as .png and .svg and its numbers as .csv, in the folder options.output."""
+        rows = self.numbers(options)
+        if self.summarise is not None:
+            print(self.summarise(rows))
+        path = options.output / self.name
+        with figure_style():
+            paths = save_figure(self.draw(rows, options), path, options.dpi)
+            more = self.more(rows, options) if self.more is not None else []
+        write_text(path.with_suffix(".csv"), to_csv([rounded(row) for row in rows]))
+        return [*paths, *more, path.with_suffix(".csv")]
+
+
+def drawable() -> list[str]:
+    """Every activation once: GoLUCUDA is GoLU under another name."""
+    return [name for name in available_activations() if name != "GoLUCUDA"]
+
+
+def rounded(row: Row) -> Row:
+    """The row with numbers as text of so many digits, so that a file is the same on every machine, and short."""
+    return {name: f"{value:.{DIGITS}g}" if isinstance(value, float) else value for name, value in row.items()}
+
+
+def column(rows: list[Row], name: str, **where: Any) -> np.ndarray:
+    """The values called `name` in the rows whose other values are as given, in their order."""
+    return np.array([row[name] for row in rows if all(row[key] == value for key, value in where.items())])
+
+
+def names_in(rows: list[Row], name: str = "activation") -> list[Any]:
+    """The different values called `name`, in their order."""
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
+def _dpi(text: str) -> int:
+    low, high = DPI
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, not {text!r}")
+    return int(text)
