@@ -16,13 +16,11 @@ import numpy as np
 
 from tasks.engine.errors import run
 from visualizations.shared.drawing import draw_curve, mark
-from visualizations.shared.functions import gate
+from visualizations.shared.functions import GATED, gate
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-GATED = ("ReLU", "GELU", "GELU_tanh", "Swish", "Mish", "GoLU")
 
 
 def numbers(options: Options) -> list[Row]:

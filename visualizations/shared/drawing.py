@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tasks.engine.style import line_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
 
 
@@ -29,3 +30,9 @@ def mark(axes: Axes, x: float, y: float, text: str, activation: str, offset: tup
     colour = colour_of(activation)
     axes.plot(x, y, "o", color=colour, markersize=5, zorder=5)
     axes.annotate(text, (x, y), offset, textcoords="offset points", color=colour, fontsize=8, zorder=5)
+
+
+def broken_at_0(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points with a gap at 0, where the function jumps: a line through it would be no part of the graph."""
+    right = int(np.searchsorted(x, 0))
+    return np.insert(x, right, 0.0), np.insert(y, right, np.nan)

@@ -10,12 +10,16 @@ from golu import get_activation_function
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
+GATED = ("ReLU", "GELU", "GELU_tanh", "Swish", "Mish", "GoLU")  # x times a gate that goes from 0 to 1
+
 
 def derivative_of(function: Function, x: np.ndarray, order: int = 0) -> np.ndarray:
     """The function's derivative of that order at x, float64, of x's shape; 0 is the function itself. By autograd."""
     leaf = torch.tensor(x, dtype=torch.float64, requires_grad=order > 0)
     y = function(leaf)
     for _ in range(order):
+        if not y.requires_grad:  # a constant's derivative has no history: LeakyReLU's second
+            return np.zeros_like(leaf.detach().numpy())
         (y,) = torch.autograd.grad(y.sum(), leaf, create_graph=True, materialize_grads=True)
     return y.detach().numpy()
 

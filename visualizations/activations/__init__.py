@@ -1,0 +1,1 @@
+"""Every activation that is compared here, each on its own."""

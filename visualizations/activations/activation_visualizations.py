@@ -1,0 +1,89 @@
+"""Every activation and its derivative
+
+    python -m visualizations.activations.activation_visualizations
+
+One panel an activation: the function f(x) solid, its derivative f'(x) dashed, on the same axes in every panel. In each
+panel stand the slope at 0 (left of 0 | right of 0 where they differ) and the minimum, where f has one at a finite x,
+with a dot. Of the fifteen, GELU (and its approximation by tanh), Swish, Mish and GoLU have such a minimum;
+GoLU's, -0.0973, is the least deep. The others never decrease. PReLU's slope on the left is learnt; 0.25 is where it
+starts.
+
+Source: textbook definitions, as PyTorch has them; GoLU is x * exp(-exp(-x)) (arXiv 2502.03654). The picture is ours.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.engine.errors import run
+from tasks.engine.style import INK
+from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
+from visualizations.shared.functions import turning_points, values
+from visualizations.shared.panels import grid_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPAN = 4.0
+NEAR_0 = 1e-9  # where the slopes on either side of 0 are taken
+
+
+def numbers(options: Options) -> list[Row]:
+    x = np.linspace(-SPAN, SPAN, 180)  # an even number: without 0, where some slopes jump
+    return [row for name in options.activations for row in [*_landmarks(name), *_rows("curve", name, x)]]
+
+
+def _landmarks(name: str) -> list[Row]:
+    minimum = [x for x, _ in turning_points(name, 0, -SPAN, SPAN)]
+    left, right = _rows("left of 0", name, [-NEAR_0]), _rows("right of 0", name, [NEAR_0])
+    return [*_rows("minimum", name, minimum), *left, *right]
+
+
+def _rows(point: str, name: str, x: "np.ndarray | list[float]") -> list[Row]:
+    x = np.array(x)
+    points = zip(x.tolist(), values(name, x).tolist(), values(name, x, 1).tolist(), strict=True)
+    return [{"activation": name, "point": point, "x": at, "f": f, "slope": slope} for at, f, slope in points]
+
+
+def draw(rows: list[Row], _: Options) -> "Figure":
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    names = names_in(rows)
+    down, across = grid_of(len(names), 5)
+    figure = Figure(figsize=(max(1.95 * across, 4.8), max(1.75 * down, 2.6) + 0.5), layout="constrained")
+    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(panels.flat, names, strict=False):
+        _draw_panel(axes, rows, name)
+    for axes in panels.flat[len(names) :]:
+        axes.set_visible(False)
+    for lowest in [panels[(len(names) - 1 - i) // across, i] for i in range(min(across, len(names)))]:
+        lowest.set_xlabel("x")
+        lowest.tick_params(labelbottom=True)
+    look = {"color": INK, "lw": 1.6}
+    handles = [Line2D([], [], label="f(x)", **look), Line2D([], [], label="f'(x)", linestyle="--", **look)]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    return figure
+
+
+def _draw_panel(axes: "Axes", rows: list[Row], name: str) -> None:
+    x, f, slope = (column(rows, each, activation=name, point="curve") for each in ("x", "f", "slope"))
+    left, right = (column(rows, "slope", activation=name, point=f"{side} of 0")[0] for side in ("left", "right"))
+    jumps = abs(right - left) > 1e-6
+    draw_curve(axes, x, f, name, linestyle="-", lw=1.9)
+    draw_curve(axes, *(broken_at_0(x, slope) if jumps else (x, slope)), name, linestyle="--", lw=1.2)
+    words = [f"slope at 0: {left:.3g} | {right:.3g}" if jumps else f"slope at 0: {left:.3g}"]
+    for at, lowest in zip(*(column(rows, each, activation=name, point="minimum") for each in "xf"), strict=True):
+        axes.plot(at, lowest, "o", color=colour_of(name), markersize=4, zorder=5)
+        words.append(f"minimum: {lowest:.4f}")
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axes.text(0.03, 0.97, "\n".join(words), transform=axes.transAxes, va="top", fontsize=8, bbox=box)
+    axes.set(title=name, xlim=(-SPAN, SPAN), ylim=(-2, 3.6), xticks=range(-4, 5, 2), yticks=range(-2, 4))
+
+
+FIGURE = FigureProgram("activations.activation_visualizations", __doc__, numbers, draw, default=drawable())
+
+if __name__ == "__main__":
+    run(FIGURE.main)
