@@ -4,38 +4,11 @@ import math
 
 import pytest
 
+from tests.visualizations.formulas import FORMULA, SELU_ALPHA, SELU_SCALE
 from visualizations.activations import activation_visualizations
 from visualizations.shared.panels import grid_of
 from visualizations.shared.program import column, drawable, names_in
 
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def sigmoid(x):
-    return 1 / (1 + math.exp(-x))
-
-
-def elu(x, alpha=1.0):
-    return x if x > 0 else alpha * math.expm1(x)
-
-
-FORMULA = {
-    "Sigmoid": sigmoid,
-    "Tanh": math.tanh,
-    "Softsign": lambda x: x / (1 + abs(x)),
-    "Softplus": lambda x: math.log1p(math.exp(x)),
-    "ReLU": lambda x: max(x, 0),
-    "LeakyReLU": lambda x: x if x > 0 else 0.01 * x,
-    "PReLU": lambda x: x if x > 0 else 0.25 * x,
-    "ELU": elu,
-    "SELU": lambda x: SELU_SCALE * elu(x, SELU_ALPHA),
-    "CELU": elu,
-    "GELU": lambda x: x / 2 * math.erfc(-x / math.sqrt(2)),
-    "GELU_tanh": lambda x: x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
-    "Swish": lambda x: x * sigmoid(x),
-    "Mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
-    "GoLU": lambda x: x * math.exp(-math.exp(-x)),
-}
 SLOPES_AT_0 = {"ReLU": (0, 1), "LeakyReLU": (0.01, 1), "PReLU": (0.25, 1), "GoLU": (1 / math.e, 1 / math.e)}
 SLOPES_AT_0 |= {"SELU": (SELU_SCALE * SELU_ALPHA, SELU_SCALE), "ELU": (1, 1), "GELU": (0.5, 0.5), "Mish": (0.6, 0.6)}
 MINIMA = {"GELU": -0.16997, "GELU_tanh": -0.17004, "Swish": -0.278465, "Mish": -0.308843, "GoLU": -0.0972601}

@@ -1,0 +1,32 @@
+"""Every activation as a formula in plain Python: what the figures' curves are held against."""
+
+import math
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def elu(x, alpha=1.0):
+    return x if x > 0 else alpha * math.expm1(x)
+
+
+FORMULA = {
+    "Sigmoid": sigmoid,
+    "Tanh": math.tanh,
+    "Softsign": lambda x: x / (1 + abs(x)),
+    "Softplus": lambda x: math.log1p(math.exp(x)),
+    "ReLU": lambda x: max(x, 0),
+    "LeakyReLU": lambda x: x if x > 0 else 0.01 * x,
+    "PReLU": lambda x: x if x > 0 else 0.25 * x,
+    "ELU": elu,
+    "SELU": lambda x: SELU_SCALE * elu(x, SELU_ALPHA),
+    "CELU": elu,
+    "GELU": lambda x: x / 2 * math.erfc(-x / math.sqrt(2)),
+    "GELU_tanh": lambda x: x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "Swish": lambda x: x * sigmoid(x),
+    "Mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
+    "GoLU": lambda x: x * math.exp(-math.exp(-x)),
+}

@@ -1,0 +1,70 @@
+"""The activations in full scale, and in the negative and the positive neuron space
+
+    python -m visualizations.golu_plots.full_scale_neuron_space
+
+Three views of the same curves: from -8 to 8, where those of the ReLU kind can hardly be told apart; the negative inputs
+alone, stretched until they can; and the positive inputs near 0. On the negative side GoLU stays closest to 0 of the
+four smooth ones: its minimum is -0.0973, against GELU's -0.1700, Swish's -0.2785 and Mish's -0.3088, and it comes back
+to 0 sooner. On the positive side it lies below the others: at 1 it is 0.6922, where Swish is 0.7311, GELU 0.8413 and
+Mish 0.8651.
+
+Source: GoLU is x * exp(-exp(-x)) (arXiv 2502.03654); the choice of views is ours.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.engine.errors import run
+from visualizations.shared.drawing import colour_of, draw_curve
+from visualizations.shared.functions import turning_points, values
+from visualizations.shared.panels import legend_below
+from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VIEWS = {"Full scale": (-8.0, 8.0), "Negative neuron space": (-5.0, 0.0), "Positive neuron space": (0.0, 2.0)}
+STEP = {"Full scale": 0.2, "Negative neuron space": 0.05, "Positive neuron space": 0.05}
+
+
+def numbers(options: Options) -> list[Row]:
+    rows = []
+    for name in options.activations:
+        for view, (low, high) in VIEWS.items():
+            rows += _rows(view, name, np.linspace(low, high, round((high - low) / STEP[view]) + 1))
+        rows += _rows("minimum", name, np.array([x for x, _ in turning_points(name, 0, *VIEWS["Full scale"])]))
+    return rows
+
+
+def _rows(view: str, name: str, x: np.ndarray) -> list[Row]:
+    points = zip(x.tolist(), values(name, x).tolist(), strict=True)
+    return [{"activation": name, "view": view, "x": at, "f": f} for at, f in points]
+
+
+def draw(rows: list[Row], _: Options) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
+    panels = figure.subplots(1, 3, width_ratios=(1, 1.25, 1))
+    lowest = {row["activation"]: row for row in rows if row["view"] == "minimum"}
+    for axes, (view, span) in zip(panels, VIEWS.items(), strict=True):
+        for name in names_in(rows):
+            part = partial(column, rows, activation=name, view=view)
+            label = f"{name}, minimum {lowest[name]['f']:.4f}" if name in lowest else name
+            draw_curve(axes, part("x"), part("f"), name, label=label)
+        y = column(rows, "f", view=view)
+        air = 0.06 * np.ptp(y)
+        axes.set(title=view, xlabel="x", xlim=span, ylim=(y.min() - air, y.max() + air))
+    for name, row in lowest.items():
+        panels[1].plot(row["x"], row["f"], "o", color=colour_of(name), markersize=5, zorder=5)
+    panels[0].set_ylabel("f(x)")
+    legend_below(figure, panels[0], widest=5)
+    return figure
+
+
+FIGURE = FigureProgram("golu_plots.full_scale_neuron_space", __doc__, numbers, draw, known=drawable())
+
+if __name__ == "__main__":
+    run(FIGURE.main)
