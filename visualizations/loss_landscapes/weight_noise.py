@@ -1,0 +1,104 @@
+"""What noise in the weights does to trained models
+
+    python -m visualizations.loss_landscapes.weight_noise
+
+Weights w + s n, where n is normal noise scaled so that each filter of it is as long as the model's own filter: at
+s = 0.3 every filter is off by thirty percent of its length. Left, the training loss; right, the accuracy on validation images.
+Each is the mean over several draws of the noise, the same for every activation, and over seeds; bands are one standard
+error over the seeds.
+
+Source: the paper reasons that a smoother landscape makes models robust to noise in the weights (arXiv 2502.03654,
+"smooth loss landscape"); these curves are ours, of small models trained on digits unless --results-path names others.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.engine.arguments import Parser, positive_float, positive_int
+from tasks.engine.errors import run
+from tasks.engine.run_flags import require_distinct
+from tasks.engine.statistics import Estimate, estimate
+from tasks.engine.tables import plain_table
+from visualizations.shared.landscape import Points, evaluate
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.seeds import draw_band, with_error
+from visualizations.shared.trained import add_model_flags, trained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOISE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+FIRST = 1000  # the seeds of the draws, others than those of the directions in roughness
+
+
+def add_flags(parser: Parser) -> None:
+    add_model_flags(parser)
+    parser.add_argument(
+        "--noise", type=positive_float, nargs="+", default=list(NOISE), metavar="S",
+        help=f"noise, as a part of each filter's length (default: {' '.join(map(str, NOISE))})",
+    )  # fmt: skip
+    parser.add_argument("--draws", type=positive_int, default=8, metavar="N", help="of the noise, around each model")
+
+
+def numbers(options: Options) -> list[Row]:
+    require_distinct("--noise", options.noise)
+    noise = [0.0, *sorted(options.noise)]
+    batches = [
+        Points(each, "filter", (FIRST + draw,), tuple((s,) for s in noise))
+        for each in trained(options)
+        for draw in range(options.draws)
+    ]
+    return [
+        {
+            "activation": points.run.activation, "seed": points.run.seed, "draw": points.directions[0] - FIRST,
+            "noise": s, "loss": loss, "accuracy": accuracy,
+        }
+        for points, found in zip(batches, evaluate(batches, options.data_dir, accuracy=True), strict=True)
+        for s, loss, accuracy in zip(noise, found.losses, found.accuracies, strict=True)
+    ]  # fmt: skip
+
+
+def by_seed(rows: list[Row], activation: str, metric: str) -> np.ndarray:
+    """(seeds, noise): the mean over draws."""
+    own = [row for row in rows if row["activation"] == activation]
+    noise = names_in(own, "noise")
+    return np.array([[column(own, metric, seed=seed, noise=s).mean() for s in noise] for seed in names_in(own, "seed")])
+
+
+def at_noise(rows: list[Row], activation: str, metric: str) -> list[Estimate]:
+    """At each noise the mean over seeds."""
+    return [estimate(values.tolist()) for values in by_seed(rows, activation, metric).T]
+
+
+def summarise(rows: list[Row]) -> str:
+    noise = [f"noise {s:g}" for s in names_in(rows, "noise")]
+    tables = []
+    for metric, title in (("loss", "training loss (nats)"), ("accuracy", "validation accuracy (%)")):
+        table = [[title, *noise]]
+        table += [[name, *map(with_error, at_noise(rows, name, metric))] for name in names_in(rows)]
+        tables.append(plain_table(table))
+    return "\n\n".join([*tables, f"mean ± standard error over {len(names_in(rows, 'seed'))} seeds"])
+
+
+def draw(rows: list[Row], _: Options) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    noise = names_in(rows, "noise")
+    for name in names_in(rows):
+        draw_band(left, noise, by_seed(rows, name, "loss"), name, marker="o", markersize=3)
+        draw_band(right, noise, by_seed(rows, name, "accuracy"), name, marker="o", markersize=3)
+    left.set(title="Training loss (nats)", xlabel="noise / length of each filter")
+    right.set(title="Validation accuracy (%)", xlabel="noise / length of each filter")
+    left.set_yscale("log")
+    left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    right.legend(loc="lower left")
+    return figure
+
+
+FIGURE = FigureProgram("loss_landscapes.weight_noise", __doc__, numbers, draw, add_flags=add_flags, summarise=summarise)
+
+if __name__ == "__main__":
+    run(FIGURE.main)

@@ -1,0 +1,84 @@
+"""The loss over a plane through a trained model's weights, as surfaces and contours draw it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.engine.arguments import Parser, positive_float, seed
+from visualizations.shared.landscape import NORMALISATIONS, Points, evaluate
+from visualizations.shared.program import Options, Row, column
+from visualizations.shared.trained import add_model_flags, trained
+
+if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
+
+COLOURS = "viridis"
+TITLES = {"filter": "filter by filter", "whole": "as a whole"}  # how directions are scaled
+
+
+def add_surface_flags(parser: Parser) -> None:
+    """Which models, which plane, how finely."""
+    add_model_flags(parser, seeds=None)
+    parser.add_argument("--points", type=_odd, default=21, metavar="N", help="points along each direction, odd")
+    parser.add_argument(
+        "--span", type=positive_float, default=1.0, metavar="X", help="the farthest distance, both ways"
+    )
+    parser.add_argument("--direction-seed", type=seed, default=0, metavar="N", help="of the two random directions")
+
+
+def _odd(text: str) -> int:
+    if not text.isdecimal() or int(text) < 5 or int(text) % 2 == 0:
+        raise argparse.ArgumentTypeError(
+            f"must be an odd number of at least 5, so that the minimum is one, not {text!r}"
+        )
+    return int(text)
+
+
+def surface_rows(options: Options, normalisations: tuple[str, ...] = NORMALISATIONS) -> list[Row]:
+    """activation, normalisation, a, b and the training loss at weights + a * first + b * second direction."""
+    steps = np.linspace(-options.span, options.span, options.points).round(12).tolist()
+    directions = (2 * options.direction_seed, 2 * options.direction_seed + 1)
+    batches = [
+        Points(run, normalisation, directions, tuple((a, b) for b in steps))  # a line of the grid at a time
+        for normalisation in normalisations
+        for run in trained(options)
+        for a in steps
+    ]
+    return [
+        {
+            "activation": points.run.activation, "normalisation": points.normalisation,
+            "a": a, "b": b, "loss": loss,
+        }
+        for points, found in zip(batches, evaluate(batches, options.data_dir), strict=True)
+        for (a, b), loss in zip(points.coefficients, found.losses, strict=True)
+    ]  # fmt: skip
+
+
+def grid(rows: list[Row], activation: str, normalisation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """a, b and the loss, each (points, points)."""
+    a, b, loss = (column(rows, name, activation=activation, normalisation=normalisation) for name in ("a", "b", "loss"))
+    points = round(len(loss) ** 0.5)
+    return a.reshape(points, points), b.reshape(points, points), loss.reshape(points, points)
+
+
+def decades(rows: list[Row]) -> tuple[float, float]:
+    """The lowest and the highest loss of all, as powers of ten."""
+    losses = np.log10(np.maximum(column(rows, "loss"), 1e-6))
+    return float(losses.min()), float(losses.max())
+
+
+def power_of_ten(value: float, _: object = None) -> str:
+    """A tick of a logarithmic axis of which the logarithm is drawn: 0.001, 1, 100."""
+    return f"{10.0**value:g}"
+
+
+def loss_bar(figure: object, colours: ScalarMappable, axes: object, **more: object) -> None:
+    """The colour scale beside the panels, with a tick at every power of ten."""
+    from matplotlib.ticker import MultipleLocator
+
+    figure.colorbar(  # type: ignore[attr-defined]
+        colours, ax=axes, ticks=MultipleLocator(1), format=power_of_ten, label="training loss (nats)", **more
+    )
