@@ -1,5 +1,6 @@
 """How panels stand in a picture, and the legend that they share."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,13 @@ def grid_of(count: int, widest: int) -> tuple[int, int]:
     return rows, -(-count // rows)
 
 
-def legend_below(figure: "Figure", axes: "Axes", widest: int = 8) -> None:
-    """The legend of one panel, for all, under the panels, where it hides nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    _, across = grid_of(max(len(labels), 1), widest)
-    figure.legend(handles, labels, loc="outside lower center", ncols=across)
+def legend_below(figure: "Figure", axes: "Axes", widest: int = 8, only: Sequence[str] | None = None) -> None:
+    """The legend of one panel, for all, under the panels, where it hides nothing.
+
+    Args:
+        only: the labels that it has (default: all of them).
+    """
+    entries = {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    labels = list(entries if only is None else only)
+    _, across = grid_of(len(labels), widest)
+    figure.legend([entries[label] for label in labels], labels, loc="outside lower center", ncols=across)

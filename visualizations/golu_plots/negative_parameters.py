@@ -1,0 +1,100 @@
+"""GoLU with a negative alpha, beta or gamma
+
+    python -m visualizations.golu_plots.negative_parameters
+    python -m visualizations.golu_plots.negative_parameters --beta -0.25 -0.5 -1
+
+f(x) = alpha * x * exp(-beta * exp(-gamma * x)) with one parameter negative and the others 1, beside GoLU itself, where
+all are 1. golu.GoLU takes such values with a warning. Left: a negative alpha turns the curve upside down. Middle: with
+a negative beta the gate is above 1 and grows without bound to the left, as the exponential of an exponential; the
+curve is cut where the gate reaches 1000. The slope at 0 (dot) is exp(-beta), and for -e <= beta < 0 f never decreases.
+Right: a negative gamma mirrors, f(x; gamma) = -f(-x; -gamma): large negative inputs pass, positive ones are closed
+off. Dots above mark where f turns, dots below its slope at 0. --activations draws others, thin, in every panel.
+
+Source: the formula is the definition of GoLU (arXiv 2502.03654); looking at these values is ours.
+"""
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.engine.arguments import Parser
+from tasks.engine.errors import run
+from visualizations.shared.functions import GATED
+from visualizations.shared.golu_parameters import (
+    PARAMETERS,
+    add_value_flags,
+    beside_rows,
+    chosen_values,
+    curve_rows,
+    draw_beside,
+    draw_family,
+    legend_of_values,
+)
+from visualizations.shared.program import FigureProgram, Options, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPAN = 4.0
+DEFAULT = (-2.0, -1.0, -0.5)
+LOWEST = -5.0
+LARGEST_GATE = 1000.0
+HEIGHT = 3.0  # of the functions' panels, on either side of 0
+STEEPEST = 8.0  # slope that the panel of beta shows
+
+
+def numbers(options: Options) -> list[Row]:
+    rows = []
+    for parameter, values in chosen_values(options).items():
+        for value in [*values, 1.0]:
+            low = _where_the_gate_is_large(value) if parameter == "beta" and value < 0 else -SPAN
+            rows += curve_rows(parameter, value, np.linspace(low, SPAN, 160))
+    return rows + beside_rows(options.activations, np.linspace(-SPAN, SPAN, 160))
+
+
+def _where_the_gate_is_large(beta: float) -> float:
+    """x with exp(-beta * exp(-x)) = LARGEST_GATE, or the end of the panel."""
+    return max(-SPAN, -math.log(math.log(LARGEST_GATE) / -beta))
+
+
+def draw(rows: list[Row], _: Options) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 5.8), layout="constrained")
+    panels = figure.subplots(2, 3, sharex=True)
+    for axes, parameter, place in zip(panels.T, PARAMETERS, ("lower left", "lower right", "upper left"), strict=True):
+        for panel, what, marked in zip(axes, ("f", "slope"), ("turn", "at 0"), strict=True):
+            draw_family(panel, rows, parameter, what, marked)
+        axes[0].set(title=f"{parameter.capitalize()} negative", ylim=(-HEIGHT, HEIGHT))
+        axes[1].set(xlabel="x", xlim=(-SPAN, SPAN))
+        legend_of_values(axes[0], rows, parameter, place)
+    panels[1, 1].set_ylim(-0.05 * STEEPEST, STEEPEST)
+    panels[0, 0].set_ylabel("f(x)")
+    panels[1, 0].set_ylabel("f'(x)")
+    draw_beside(figure, rows)
+    return figure
+
+
+def _value(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not LOWEST <= value < 0:
+        raise argparse.ArgumentTypeError(f"must be a negative number of at least {LOWEST:g}, not {text!r}")
+    return value
+
+
+def _flags(parser: Parser) -> None:
+    add_value_flags(parser, _value, DEFAULT)
+
+
+FIGURE = FigureProgram(
+    "golu_plots.negative_parameters", __doc__, numbers, draw,
+    known=[name for name in GATED if name != "GoLU"], default=(), activations_are="drawn beside GoLU", add_flags=_flags,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    run(FIGURE.main)

@@ -1,0 +1,88 @@
+"""What alpha, beta and gamma do to GoLU and to its derivative
+
+    python -m visualizations.golu_plots.parameters
+    python -m visualizations.golu_plots.parameters --alpha 0.8 1 1.2 --activations GELU
+
+GoLU with parameters is f(x) = alpha * x * exp(-beta * exp(-gamma * x)); in each column one of them varies and the
+others are 1. The slope at 0 (dots, below) is alpha * exp(-beta); the minimum (dots, above) lies at -W(1 / beta) /
+gamma, W being Lambert's function. Left: alpha scales f and its slope everywhere alike. Middle: beta moves the gate by
+log(beta) to the right; the larger it is, the smaller the slope at 0 and the shallower the minimum, but the larger the
+largest slope. Right: gamma stretches the curve, f(x; gamma) = f(gamma * x; 1) / gamma: a larger gamma makes the bend
+sharper and the minimum shallower, and leaves the slope at 0 and the largest and smallest slope as they are.
+--activations draws others, thin, in every panel.
+
+Source: the parameters are in the definition of GoLU (arXiv 2502.03654); the values drawn are our choice.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.engine.arguments import Parser, positive_float
+from tasks.engine.errors import run
+from visualizations.shared.functions import GATED
+from visualizations.shared.golu_parameters import (
+    PARAMETERS,
+    add_value_flags,
+    beside_rows,
+    chosen_values,
+    curve_rows,
+    draw_beside,
+    draw_family,
+    legend_of_values,
+)
+from visualizations.shared.program import FigureProgram, Options, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPAN = 3.5
+TOP = 2.0  # of the functions' panels: the straight right part needs no more
+DEFAULT = (0.5, 0.75, 1.0, 1.5, 2.0)
+LARGEST = 20.0
+
+
+def numbers(options: Options) -> list[Row]:
+    x = np.linspace(-SPAN, SPAN, 160)  # an even number: without 0, where the slope of ReLU jumps
+    return [
+        row for name, values in chosen_values(options).items() for value in values for row in curve_rows(name, value, x)
+    ] + beside_rows(options.activations, x)
+
+
+def draw(rows: list[Row], _: Options) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 5.8), layout="constrained")
+    panels = figure.subplots(2, 3, sharex=True, sharey="row")
+    for axes, parameter in zip(panels.T, PARAMETERS, strict=True):
+        for panel, what, marked in zip(axes, ("f", "slope"), ("turn", "at 0"), strict=True):
+            draw_family(panel, rows, parameter, what, marked)
+        axes[0].set_title(f"{parameter.capitalize()} varied")
+        axes[1].set(xlabel="x", xlim=(-SPAN, SPAN))
+        legend_of_values(axes[0], rows, parameter, "upper left")
+    deepest = min(row["f"] for row in rows if row["activation"] == "GoLU")
+    panels[0, 0].set(ylabel="f(x)", ylim=(1.3 * deepest, max(TOP, -1.5 * deepest)))
+    panels[1, 0].set_ylabel("f'(x)")
+    draw_beside(figure, rows)
+    return figure
+
+
+def _value(text: str) -> float:
+    value = positive_float(text)
+    if value > LARGEST:
+        raise argparse.ArgumentTypeError(f"must be at most {LARGEST:g} for the curves to be readable, not {text!r}")
+    return value
+
+
+def _flags(parser: Parser) -> None:
+    add_value_flags(parser, _value, DEFAULT)
+
+
+FIGURE = FigureProgram(
+    "golu_plots.parameters", __doc__, numbers, draw,
+    known=[name for name in GATED if name != "GoLU"], default=(), activations_are="drawn beside GoLU", add_flags=_flags,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    run(FIGURE.main)
