@@ -2,11 +2,12 @@
 
     python -m visualizations.loss_landscapes.contours
 
-What loss_landscapes.surfaces shows, from above: the training loss at w + a d1 + b d2, with a line at each factor of the
-square root of 10. The dot is where training ended. Wide rings are a flat minimum; where they are not round, one
+What loss_landscapes.surfaces shows, from above: the training loss at w + a d1 + b d2, with a line at each factor of
+the square root of 10. The dot is where training ended. Wide rings are a flat minimum; where they are not round, one
 direction matters more than another; further minima would be closed rings of their own, and there are none.
 
-Source: after Li et al., 2018, and the paper (arXiv 2502.03654, "smooth loss landscape"); drawn here from small models.
+Source: after Li et al., 2018, and the paper (arXiv 2502.03654, "smooth loss landscape"); drawn here from small
+models.
 """
 
 from typing import TYPE_CHECKING

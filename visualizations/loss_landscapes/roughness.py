@@ -2,9 +2,9 @@
 
     python -m visualizations.loss_landscapes.roughness
 
-The training loss L(t) at w + t d along random directions d, scaled filter by filter (Li et al., 2018), for t from
--1 to 1, of models of several seeds. Three numbers a line, averaged over the directions, then over the seeds, with the standard
-error over these:
+The training loss L(t) at w + t d along random directions d, scaled filter by filter (Li et al., 2018), for t from -1
+to 1, of models of several seeds. Three numbers a line, averaged over the directions, then over the seeds, with the
+standard error over these:
 
     rise       L(0.5) - L(0), the mean of both sides: how steep the way out is
     curvature  the mean of |L(t + h) - 2 L(t) + L(t - h)| / h^2 for |t| <= 0.5: how much it bends, in whatever way
@@ -13,8 +13,8 @@ error over these:
 
 The curves are the geometric mean of the loss over directions and seeds, with a band of one standard error over seeds.
 
-Source: the paper's claim of a smoother loss landscape (arXiv 2502.03654) is made of surfaces of ResNet-20 on CIFAR-10;
-these measures are ours, of small models trained on digits unless --results-path names others.
+Source: the paper's claim of a smoother loss landscape (arXiv 2502.03654) is made of surfaces of ResNet-20 on
+CIFAR-10; these measures are ours, of small models trained on digits unless --results-path names others.
 """
 
 from typing import TYPE_CHECKING

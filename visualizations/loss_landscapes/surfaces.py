@@ -4,14 +4,14 @@
     python -m visualizations.loss_landscapes.surfaces --results-path results --dataset cifar10 --span 0.5
 
 The training loss at w + a d1 + b d2, where w are the learned weights and d1 and d2 two random directions, the same
-random numbers for every activation. Above, each filter of a direction is scaled to the length of the model's own filter
-(Li et al., 2018), below, the direction as a whole to the length of all weights: at distance 1 the weights are as far
-from the minimum as the minimum is from 0. Heights and colours are logarithmic and the same in all panels. One pair of
-directions of one model says little of an activation; loss_landscapes.roughness and loss_landscapes.weight_noise measure
-over several seeds and directions.
+random numbers for every activation. Above, each filter of a direction is scaled to the length of the model's own
+filter (Li et al., 2018), below, the direction as a whole to the length of all weights: at distance 1 the weights are
+as far from the minimum as the minimum is from 0. Heights and colours are logarithmic and the same in all panels. One
+pair of directions of one model says little of an activation; loss_landscapes.roughness and
+loss_landscapes.weight_noise measure over several seeds and directions.
 
-Source: after the paper's loss landscapes of ResNet-20 (arXiv 2502.03654, "smooth loss landscape"), which are of models
-trained on CIFAR-10; these are of small ones trained on digits, unless --results-path names others.
+Source: after the paper's loss landscapes of ResNet-20 (arXiv 2502.03654, "smooth loss landscape"), which are of
+models trained on CIFAR-10; these are of small ones trained on digits, unless --results-path names others.
 """
 
 from typing import TYPE_CHECKING

@@ -2,10 +2,10 @@
 
     python -m visualizations.loss_landscapes.weight_noise
 
-Weights w + s n, where n is normal noise scaled so that each filter of it is as long as the model's own filter: at
-s = 0.3 every filter is off by thirty percent of its length. Left, the training loss; right, the accuracy on validation images.
-Each is the mean over several draws of the noise, the same for every activation, and over seeds; bands are one standard
-error over the seeds.
+Weights w + s n, where n is normal noise scaled so that each filter of it is as long as the model's own filter: at s =
+0.3 every filter is off by thirty percent of its length. Left, the training loss; right, the accuracy on validation
+images. Each is the mean over several draws of the noise, the same for every activation, and over seeds; bands are one
+standard error over the seeds.
 
 Source: the paper reasons that a smoother landscape makes models robust to noise in the weights (arXiv 2502.03654,
 "smooth loss landscape"); these curves are ours, of small models trained on digits unless --results-path names others.
