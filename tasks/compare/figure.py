@@ -7,6 +7,7 @@ from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
 from tasks.compare.report import number
 from tasks.compare.runs import Run
+from tasks.engine.plot import draw_mean
 from tasks.engine.statistics import estimate
 from tasks.engine.style import INK, figure_style, line_of, save_figure
 
@@ -48,13 +49,9 @@ def _learning_curves(axes: "Axes", converged: dict[str, list[Run]]) -> None:
             continue
         colour, style = line_of(activation)
         epochs = [epoch["epoch"] for epoch in runs[0]["epochs"]]
-        losses = [estimate([run["epochs"][i]["val_loss"] for run in runs]) for i in range(len(epochs))]
+        curves = [[epoch["val_loss"] for epoch in run["epochs"]] for run in runs]
         marker = "o" if len(epochs) == 1 else ""
-        axes.plot(epochs, [each.mean for each in losses], style, marker=marker, color=colour, label=activation)
-        if len(runs) > 1:
-            low = [each.mean - (each.standard_error or 0) for each in losses]
-            high = [each.mean + (each.standard_error or 0) for each in losses]
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0)
+        draw_mean(axes, epochs, curves, linestyle=style, marker=marker, color=colour, label=activation)
     axes.set(title="Learning curves", xlabel="epoch", ylabel="validation loss (nats)")
     bottom, top = axes.get_ylim()
     if bottom > 0 and top > 5 * bottom:  # ticks at 1, 2 and 5 need that much room

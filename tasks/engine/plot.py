@@ -1,10 +1,16 @@
-"""The picture of a run: its losses and another metric."""
+"""The picture of a run: its losses and another metric; and the curves of several runs as one."""
 
 import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tasks.engine.run_folder import RunFolder, Trace, place
+from tasks.engine.statistics import estimate
 from tasks.engine.storage import write_bytes
 from tasks.engine.style import figure_style, line_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
@@ -48,3 +54,18 @@ def draw_run(folder: RunFolder, trace: Trace, judge: str) -> None:
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=150)
     write_bytes(folder.plot_path, content.getvalue())
+
+
+def draw_mean(axes: "Axes", x: Sequence[float], by_seed: Sequence[Sequence[float]], **look: Any) -> None:
+    """The mean over seeds as a line, in a band of one standard error to either side where there are several.
+
+    Args:
+        by_seed: one curve a seed, each of x's length.
+        look: of the line, for matplotlib; its colour is the band's too.
+    """
+    found = [estimate(values) for values in zip(*by_seed, strict=True)]
+    (line,) = axes.plot(x, [each.mean for each in found], **look)
+    if len(by_seed) > 1:
+        low = [each.mean - (each.standard_error or 0) for each in found]
+        high = [each.mean + (each.standard_error or 0) for each in found]
+        axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)

@@ -1,7 +1,9 @@
 import csv
 import math
+import sys
 
 import pytest
+import torch
 
 
 def read_csv(path):
@@ -32,3 +34,48 @@ def figure(program, tmp_path):
         return rows
 
     return draw
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A results folder with trainings of a small model: mlp_1 on digits, ReLU and GoLU, two seeds, two epochs."""
+    from tasks.engine.errors import run
+    from tasks.small_poc import main
+
+    folder = tmp_path_factory.mktemp("runs")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        for activation in ("ReLU", "GoLU"):
+            for seed in (0, 1):
+                flags = (
+                    f"--model mlp_1 --dataset digits --epochs 2 --device cpu --activation {activation} --seed {seed}"
+                )
+                patch.setattr(sys, "argv", ["main", *flags.split(), "--results-path", str(folder)])
+                with pytest.raises(SystemExit) as ended:
+                    run(main.main)
+                assert ended.value.code == 0
+    torch.set_num_threads(threads)
+    return folder
+
+
+@pytest.fixture
+def small(runs):
+    """Flags with which a figure takes the small models."""
+    return ("--results-path", runs, "--model", "mlp_1", "--activations", "ReLU", "GoLU")
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Work that is shared out over processes is done in this one; returns what was done."""
+    from visualizations.shared import landscape
+
+    done = []
+
+    def in_this(work, arguments, jobs, finished):
+        for each in arguments:
+            done.append(each)
+            finished(work(*each))
+
+    monkeypatch.setattr(landscape, "in_processes", in_this)
+    return done

@@ -71,7 +71,7 @@ def measures(t: np.ndarray, loss: np.ndarray) -> dict[str, float]:
     return {
         "rise": float((loss[middle - half] + loss[middle + half]) / 2 - loss[middle]),
         "curvature": float(bend[near].mean()),
-        "detours": float(100 * (np.abs(np.diff(loss)).sum() / bowl - 1)),
+        "detours": round(float(100 * (np.abs(np.diff(loss)).sum() / bowl - 1)), 9),  # without rounding errors
     }
 
 
@@ -108,6 +108,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
         curves = [column(own, "loss", seed=seed).reshape(-1, len(t)) for seed in names_in(own, "seed")]
         draw_band(left, t, [np.log10(each).mean(axis=0) for each in curves], name)
     left.set(title="Loss along random directions", xlabel="t", ylabel="training loss (nats)", xlim=(-1, 1))
+    left.set_xticks([-1, -0.5, 0, 0.5, 1])
     left.yaxis.set_major_formatter(lambda value, _: f"{10.0**value:.3g}")
     left.set_yticks(np.arange(np.ceil(left.get_ylim()[0]), left.get_ylim()[1]))
     left.legend(loc="upper center", ncols=2 if len(names) > 3 else 1)
@@ -119,7 +120,8 @@ def draw(rows: list[Row], _: Options) -> "Figure":
                 place, each.mean, each.standard_error, fmt="D", color=colour_of(name), markersize=5, capsize=4
             )
         axes.set(title=f"{measure.capitalize()} ({unit})", xlim=(-0.6, len(names) - 0.4))
-        axes.set_ylim(bottom=0)
+        top = max(axes.get_ylim()[1], 1.0 if measure == "detours" else 0.0)
+        axes.set_ylim(-0.03 * top, top)
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.grid(axis="x", visible=False)
     return figure

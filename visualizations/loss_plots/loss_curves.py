@@ -74,10 +74,17 @@ def _groups_in(folder: Path) -> list[Group]:
     found = []
     for each in folders:
         activation, model, dataset, results = each.name, each.parent.name, each.parents[1].name, each.parents[2]
-        seeds = [path.stem.rpartition("_")[2] for path in each.glob("opt_trace_*.json")]
-        runs = [RunFolder(results, dataset, model, activation, int(seed)) for seed in sorted(seeds, key=int)]
+        seeds = sorted(_seed_of(path) for path in each.glob("opt_trace_*.json"))
+        runs = [RunFolder(results, dataset, model, activation, seed) for seed in seeds]
         found.append(Group(dataset, model, activation, runs))
     return found
+
+
+def _seed_of(path: Path) -> int:
+    seed = path.stem.removeprefix("opt_trace_")
+    if not seed.isdecimal():
+        raise UserError(f"{path} is no trace of a run: its name has no seed")
+    return int(seed)
 
 
 def numbers(options: Options) -> list[Row]:

@@ -44,7 +44,7 @@ def numbers(options: Options) -> list[Row]:
     of = {
         name: [np.concatenate(list(each.values())) for each in models] for name, models in weights_of(options).items()
     }
-    end = float(np.round(max(np.quantile(np.abs(w), 0.999) for models in of.values() for w in models), 2))
+    end = float(np.ceil(100 * max(np.quantile(np.abs(w), 0.999) for models in of.values() for w in models)) / 100)
     edges = np.linspace(-end, end, BINS + 1)
     centres = (edges[1:] + edges[:-1]) / 2
     rows: list[Row] = []

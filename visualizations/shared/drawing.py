@@ -17,12 +17,16 @@ def colour_of(activation: str) -> str:
     return line_of(activation)[0]
 
 
-def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, activation: str, **more: Any) -> None:
-    """A line in the activation's colour, named after it; `more` is for matplotlib and goes before the common look."""
+def look_of(activation: str) -> dict[str, Any]:
+    """What matplotlib is told of the activation's line."""
     colour, style = line_of(activation)
     front = activation.startswith("GoLU")
-    look = {"color": colour, "linestyle": style, "lw": 2.4 if front else 1.5, "zorder": 2 + front, "label": activation}
-    axes.plot(x, y, **look | more)
+    return {"color": colour, "linestyle": style, "lw": 2.4 if front else 1.5, "zorder": 2 + front, "label": activation}
+
+
+def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, activation: str, **more: Any) -> None:
+    """A line in the activation's look, named after it; `more` is for matplotlib and goes before the common look."""
+    axes.plot(x, y, **look_of(activation) | more)
 
 
 def mark(axes: Axes, x: float, y: float, text: str, activation: str, offset: tuple[float, float] = (8, -10)) -> None:

@@ -74,7 +74,8 @@ def evaluate(batches: Sequence[Points], data_dir: Path, accuracy: bool = False) 
     """
     if not batches:
         return []
-    places = {points: _place(points, accuracy) for points in batches}
+    weights = {run: _fingerprint(run) for run in dict.fromkeys(points.run for points in batches)}
+    places = {points: _place(points, weights[points.run], accuracy) for points in batches}
     found = {points: _stored(place) for points, place in places.items()}
     missing = [points for points in found if found[points] is None]
     if missing:
@@ -99,7 +100,7 @@ def evaluate(batches: Sequence[Points], data_dir: Path, accuracy: bool = False) 
                     reported = 20 * done // total
                     progress.report(f"{points.run.activation}, seed {points.run.seed}")
 
-            arguments = [(points, data_dir, accuracy) for points in missing]
+            arguments = [(points, data_dir, weights[points.run], accuracy) for points in missing]
             try:
                 in_processes(_evaluate_in_worker, arguments, min(cores(), len(missing)), finished)
             except KeyboardInterrupt:
@@ -107,12 +108,16 @@ def evaluate(batches: Sequence[Points], data_dir: Path, accuracy: bool = False) 
     return [found[points] for points in batches]  # type: ignore[misc]
 
 
-def _place(points: Points, accuracy: bool) -> Path:
-    """Where the result is kept: beside the run, by all that it depends on, the weights included."""
+def _fingerprint(run: RunFolder) -> int:
+    """Of the weights: what was evaluated around others does not count."""
     try:
-        weights = zlib.crc32(points.run.checkpoint_path.read_bytes())
+        return zlib.crc32(run.checkpoint_path.read_bytes())
     except OSError as error:
-        raise UserError(f"cannot read {points.run.checkpoint_path}: {error.strerror}") from error
+        raise UserError(f"cannot read {run.checkpoint_path}: {error.strerror}") from error
+
+
+def _place(points: Points, weights: int, accuracy: bool) -> Path:
+    """Where the result is kept: beside the run, by all that it depends on."""
     what = [points.normalisation, points.directions, points.coefficients, weights, accuracy]
     name = hashlib.blake2b(repr(what).encode(), digest_size=8).hexdigest()
     return points.run.folder / f"landscape_{points.run.seed}" / f"{name}.json"
@@ -126,13 +131,13 @@ def _stored(place: Path) -> Evaluated | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(run: RunFolder, data_dir: Path) -> tuple[nn.Module, Images]:
+def _loaded(run: RunFolder, data_dir: Path, weights: int) -> tuple[nn.Module, Images]:
     images = images_of(run, data_dir)
     return model_of(run, images).to(memory_format=torch.channels_last), images
 
 
-def _evaluate_in_worker(points: Points, data_dir: Path, accuracy: bool) -> tuple[Points, Evaluated]:
-    model, images = _loaded(points.run, data_dir)
+def _evaluate_in_worker(points: Points, data_dir: Path, weights: int, accuracy: bool) -> tuple[Points, Evaluated]:
+    model, images = _loaded(points.run, data_dir, weights)
     return points, evaluate_points(model, images, points, accuracy)
 
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tasks.engine.statistics import Estimate, estimate
-from visualizations.shared.drawing import draw_curve
+from tasks.engine.plot import draw_mean
+from tasks.engine.statistics import Estimate
+from visualizations.shared.drawing import look_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,17 +17,8 @@ if TYPE_CHECKING:
 def draw_band(
     axes: Axes, x: Sequence[float], by_seed: Sequence[Sequence[float]], activation: str, **more: object
 ) -> None:
-    """The mean over seeds as a curve, in a band of one standard error to either side where there are several.
-
-    Args:
-        by_seed: one curve a seed, each of x's length.
-    """
-    of_place = [estimate(values) for values in zip(*by_seed, strict=True)]
-    mean = np.array([each.mean for each in of_place])
-    draw_curve(axes, np.asarray(x), mean, activation, **more)
-    if len(by_seed) > 1:
-        error = np.array([each.standard_error for each in of_place])
-        axes.fill_between(x, mean - error, mean + error, color=axes.lines[-1].get_color(), alpha=0.2, linewidth=0)
+    """As `draw_mean`, in the look of an activation's curve."""
+    draw_mean(axes, x, by_seed, **look_of(activation) | more)
 
 
 def with_error(found: Estimate) -> str:
