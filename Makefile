@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare test lint benchmarks clean
+.PHONY: compare test lint benchmarks figures clean
 
 compare: $(READY)
 	$(BIN)/python -m tasks.compare
@@ -19,6 +19,10 @@ lint: $(READY)
 
 benchmarks: $(READY)
 	for name in ops compiled memory accuracy training language; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+# Every figure of docs/gallery.md, into assets/; the first time it trains small models, about a quarter of an hour in all.
+figures: $(READY)
+	$(BIN)/python -m visualizations.gallery
 
 # Anew whenever what is installed, or what is compiled, changes.
 $(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/gate.h golu/kernels/simd.h

@@ -77,3 +77,10 @@ def test_a_missing_results_folder_names_the_command(program, tmp_path):
     code, _, err = program(spread_by_layer.FIGURE, "--results-path", tmp_path / "none", "--output", tmp_path)
     assert code == 2 and err.count("\n") == 1
     assert "python -m tasks.small_poc.main --model resnet20 --dataset digits --activation ReLU --seed 0" in err
+
+
+def test_what_takes_long_is_not_trained_unasked(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "KEPT", tmp_path / "kept")
+    code, _, err = program(spread_by_layer.FIGURE, "--dataset", "cifar10", "--output", tmp_path)
+    assert code == 2 and err.count("\n") == 1 and "give --results-path" in err and "--dataset cifar10" in err
+    assert not (tmp_path / "kept").exists()

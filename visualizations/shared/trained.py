@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KEPT = Path("results/visualizations")
 ROOT = Path(__file__).parents[2]
+QUICK = "digits"
 # ResNet-20 on digits in twenty seconds on one core: all training images are learnt, validation at about 98 %
 EPOCHS, BATCH_SIZE = 15, 32
 
@@ -36,7 +37,7 @@ def add_model_flags(parser: Parser, seeds: int | None = 3) -> None:
     parser.add_argument(
         "--results-path", type=Path, metavar="DIR",
         help="where trained models are, as tasks.small_poc.main stores them "
-        f"(default: {KEPT}, where what is missing is trained and kept)",
+        f"(default: {KEPT}, where models on {QUICK} that are missing are trained and kept)",
     )  # fmt: skip
     parser.add_argument(
         "--model", type=one_of("model", MODELS), default="resnet20", metavar="NAME", help=f"one of {', '.join(MODELS)}"
@@ -67,6 +68,11 @@ def trained(options: Options) -> list[RunFolder]:
         for each in seeds
     ]
     if options.results_path is None:
+        if options.dataset != QUICK:
+            raise UserError(
+                f"only models on {QUICK} are trained here, others take long: give --results-path with trained ones; "
+                f"{' '.join(_command(runs[0]))} trains one"
+            )
         _train([run for run in runs if not run.results_path.exists()], options.data_dir)
     for run in runs:
         if not run.checkpoint_path.exists():
