@@ -54,3 +54,8 @@ def turning_points(activation: str, order: int, low: float, high: float) -> list
     """(x, value) of each extremum of the derivative of that order."""
     places = extrema(partial(values, activation, order=order + 1), low, high)
     return [(x, values(activation, np.array(x), order).item()) for x in places]
+
+
+def minimum_of(activation: str) -> tuple[float, float] | None:
+    """(x, value) of its minimum, left of which it decreases; None for an activation that decreases nowhere."""
+    return next(iter(turning_points(activation, 0, -12, 12)), None)

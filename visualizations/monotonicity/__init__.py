@@ -1,0 +1,1 @@
+"""Where the activations decrease, and what that does to a feature map."""
