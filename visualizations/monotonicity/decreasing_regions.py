@@ -87,8 +87,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
         _draw_curve(above, rows, name)
     if falling:
         lowest = [row for row in rows if row["point"] == "minimum"]
-        above.set_ylim(1.14 * min(row["f"] for row in lowest), 0.09)
-        _name_minima(above, lowest)
+        above.set_ylim(1.14 * _name_minima(above, lowest), 0.09)
     else:
         above.legend(loc="upper left")
     title = "The curves that decrease, thick where they do" if falling else "None of these decreases anywhere"
@@ -97,7 +96,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
         _draw_interval(below, height, name, _interval(rows, name))
     below.set_yticks(range(len(names)), names)
     below.set(
-        title="Where they decrease; thin where they are within 1 % of 0",
+        title="Where they decrease; thin where less than 1 % of the depth is left",
         xlabel="x",
         xlim=(SPAN[0], RIGHT_END),
         ylim=(len(names) - 0.4, -0.6),
@@ -117,8 +116,8 @@ def _draw_curve(axes: "Axes", rows: list[Row], name: str) -> None:
         axes.plot(*found[1:], "o", color=colour_of(name), markersize=6, zorder=5)
 
 
-def _name_minima(axes: "Axes", lowest: list[Row]) -> None:
-    """To the right of the curves, as high as the minimum, or lower if two would meet; a thin line leads there."""
+def _name_minima(axes: "Axes", lowest: list[Row]) -> float:
+    """To the right of the curves, as high as the minimum, or lower if two would meet; returns the lowest height."""
     height = 1.0
     for row in sorted(lowest, key=lambda row: -row["f"]):
         height = min(row["f"], height - GAP)
@@ -127,6 +126,7 @@ def _name_minima(axes: "Axes", lowest: list[Row]) -> None:
             f"{row['activation']}: {row['f']:.4f} at {row['x']:.4f}", (row["x"], row["f"]), (TEXT_AT, height),
             va="center", fontsize=8.5, arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "relpos": (0, 0.5)},
         )  # fmt: skip
+    return height
 
 
 def _draw_interval(axes: "Axes", height: int, name: str, found: tuple[float, float, float] | None) -> None:
