@@ -1,0 +1,1 @@
+"""Eigenvalues of random matrices after an activation."""
