@@ -32,6 +32,15 @@ def photograph(name_or_path: str | Path) -> np.ndarray:
     return image
 
 
+def reduced(image: np.ndarray, longest: int) -> np.ndarray:
+    """The image with at most so many pixels on its longer side, by averaging squares of pixels."""
+    factor = -(-max(image.shape[:2]) // longest)
+    down, across = (min(factor, side) for side in image.shape[:2])
+    height, width = image.shape[0] // down, image.shape[1] // across
+    squares = image[: height * down, : width * across].reshape(height, down, width, across, 3)
+    return squares.mean(axis=(1, 3))
+
+
 def short_name(name_or_path: str | Path) -> str:
     """The photograph's name for a legend or a CSV: the file's without folder and ending."""
     return Path(name_or_path).stem

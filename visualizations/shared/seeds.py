@@ -21,10 +21,10 @@ def draw_band(
     draw_mean(axes, x, by_seed, **look_of(activation) | more)
 
 
-def with_error(found: Estimate) -> str:
-    """As in a table, the error to one significant digit and the mean as far as that: 0.53 ± 0.02."""
+def with_error(found: Estimate, digits: int = 1) -> str:
+    """As in a table, the error to so many significant digits and the mean as far as that: 0.53 ± 0.02."""
     error = found.standard_error
     if not error:
         return f"{found.mean:.3g}"
-    decimals = max(0, -math.floor(math.log10(error)))
+    decimals = max(0, digits - 1 - math.floor(math.log10(error)))
     return f"{found.mean:.{decimals}f} ± {error:.{decimals}f}"
