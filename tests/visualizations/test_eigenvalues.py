@@ -26,11 +26,11 @@ def test_prediction_is_the_larger_of_the_disc_and_the_outlier():
     assert math.sqrt(100 * variance) < outlier
 
 
-@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.0, 0.5), (-2.0, 0.5), (2.0, 2.0)])
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (-2.0, 0.5)])
 def test_large_matrices_are_as_predicted(mean, deviation):
-    normal = np.random.default_rng(1).standard_normal((250, 250))
+    normal = np.random.default_rng(1).standard_normal((200, 200))
     for name in ("ReLU", "GELU", "GoLU", "Tanh"):
-        expected = predicted(name, np.array(mean), np.array(deviation), 250).item()
+        expected = predicted(name, np.array(mean), np.array(deviation), 200).item()
         if expected > 1:  # ReLU at (-2, 0.5) is nearly all zeros
             assert largest(name, mean + deviation * normal) == pytest.approx(expected, rel=0.12)
 
