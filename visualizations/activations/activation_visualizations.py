@@ -20,7 +20,7 @@ from tasks.engine.style import INK
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
 from visualizations.shared.functions import turning_points, values
 from visualizations.shared.panels import grid_of
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +43,7 @@ def _landmarks(name: str) -> list[Row]:
 
 def _rows(point: str, name: str, x: "np.ndarray | list[float]") -> list[Row]:
     x = np.array(x)
-    points = zip(x.tolist(), values(name, x).tolist(), values(name, x, 1).tolist(), strict=True)
-    return [{"activation": name, "point": point, "x": at, "f": f, "slope": slope} for at, f, slope in points]
+    return rows_of({"activation": name, "point": point}, x=x, f=values(name, x), slope=values(name, x, 1))
 
 
 def draw(rows: list[Row], _: Options) -> "Figure":

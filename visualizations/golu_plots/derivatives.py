@@ -22,7 +22,7 @@ from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
 from visualizations.shared.functions import extrema, turning_points, values
 from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,11 +50,8 @@ def numbers(options: Options) -> list[Row]:
 
 
 def _rows(name: str, point: str, x: np.ndarray) -> list[Row]:
-    columns = (x, *(values(name, x, order) for order in DERIVATIVES.values()))
-    return [
-        {"activation": name, "point": point, "x": at, "slope": slope, "second": second}
-        for at, slope, second in zip(*(each.tolist() for each in columns), strict=True)
-    ]
+    derivatives = {what: values(name, x, order) for what, order in DERIVATIVES.items()}
+    return rows_of({"activation": name, "point": point}, x=x, **derivatives)
 
 
 def _extremes(rows: list[Row], what: str) -> list[tuple[str, Row]]:

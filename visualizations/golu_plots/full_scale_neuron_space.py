@@ -20,7 +20,7 @@ from tasks.engine.errors import run
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.functions import turning_points, values
 from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +39,7 @@ def numbers(options: Options) -> list[Row]:
 
 
 def _rows(view: str, name: str, x: np.ndarray) -> list[Row]:
-    points = zip(x.tolist(), values(name, x).tolist(), strict=True)
-    return [{"activation": name, "view": view, "x": at, "f": f} for at, f in points]
+    return rows_of({"activation": name, "view": view}, x=x, f=values(name, x))
 
 
 def draw(rows: list[Row], _: Options) -> "Figure":

@@ -17,7 +17,7 @@ import numpy as np
 from tasks.engine.errors import run
 from visualizations.shared.drawing import draw_curve, mark
 from visualizations.shared.functions import GATED, gate
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,10 +28,7 @@ def numbers(options: Options) -> list[Row]:
     rows = []
     for name in options.activations:
         g = gate(name, x)
-        rows += [
-            {"activation": name, "x": float(at), "gate": float(there), "asymmetry": float(there + mirrored - 1)}
-            for at, there, mirrored in zip(x, g, g[::-1], strict=True)
-        ]
+        rows += rows_of({"activation": name}, x=x, gate=g, asymmetry=g + g[::-1] - 1)
     return rows
 
 

@@ -22,7 +22,7 @@ from tasks.engine.errors import run
 from tasks.engine.style import INK
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve, mark
 from visualizations.shared.functions import GATED, extrema, gate, values
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +46,8 @@ def numbers(options: Options) -> list[Row]:
 
 
 def _rows(point: str, name: str, x: np.ndarray) -> list[Row]:
-    columns = x, gate(name, x), values(name, x), values(name, x, 1)
-    return [
-        {"activation": name, "point": point, "x": at, "gate": g, "f": f, "slope": slope}
-        for at, g, f, slope in zip(*(each.tolist() for each in columns), strict=True)
-    ]
+    common = {"activation": name, "point": point}
+    return rows_of(common, x=x, gate=gate(name, x), f=values(name, x), slope=values(name, x, 1))
 
 
 def draw(rows: list[Row], _: Options) -> "Figure":

@@ -16,7 +16,7 @@ import numpy as np
 from tasks.engine.errors import run
 from visualizations.shared.drawing import broken_at_0, draw_curve
 from visualizations.shared.functions import GATED, gate, values
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,11 +28,7 @@ def numbers(options: Options) -> list[Row]:
     x = np.linspace(-4, 4, 320)  # an even number: without 0, where ReLU's slope and gate jump
     rows = []
     for name in options.activations:
-        columns = x, values(name, x), values(name, x, 1), gate(name, x)
-        rows += [
-            {"activation": name, "x": at, "f": f, "slope": slope, "gate": g}
-            for at, f, slope, g in zip(*(each.tolist() for each in columns), strict=True)
-        ]
+        rows += rows_of({"activation": name}, x=x, f=values(name, x), slope=values(name, x, 1), gate=gate(name, x))
     return rows
 
 

@@ -21,7 +21,7 @@ from tasks.engine.errors import run
 from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.functions import minimum_of, values
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +46,7 @@ def numbers(options: Options) -> list[Row]:
 
 
 def _rows(name: str, point: str, x: np.ndarray) -> list[Row]:
-    points = zip(x.tolist(), values(name, x).tolist(), strict=True)
-    return [{"activation": name, "point": point, "x": at, "f": f} for at, f in points]
+    return rows_of({"activation": name, "point": point}, x=x, f=values(name, x))
 
 
 def _near_0(name: str, x: float, lowest: float) -> float:

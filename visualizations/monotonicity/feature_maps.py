@@ -29,7 +29,7 @@ from visualizations.shared.drawing import colour_of
 from visualizations.shared.functions import minimum_of, values
 from visualizations.shared.panels import grid_of
 from visualizations.shared.photographs import photograph, reduced
-from visualizations.shared.program import FigureProgram, Options, Row, drawable
+from visualizations.shared.program import FigureProgram, Options, Row, drawable, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,9 +48,7 @@ def numbers(options: Options) -> list[Row]:
     rows = [_shares(name, inputs) for name in options.activations]
     density = np.histogram(inputs, BINS)[0] / inputs.size / np.diff(BINS)
     centres = (BINS[:-1] + BINS[1:]) / 2
-    return rows + [
-        {"what": "histogram", "x": x, "density": p} for x, p in zip(centres.tolist(), density.tolist(), strict=True)
-    ]
+    return rows + rows_of({"what": "histogram"}, x=centres, density=density)
 
 
 def input_map(image: str) -> np.ndarray:

@@ -23,7 +23,7 @@ from tasks.engine.errors import run
 from visualizations.shared.distributions import GATES, density, distribution, label_of, median, mode, moments
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,11 +45,8 @@ def numbers(options: Options) -> list[Row]:
 
 
 def _rows(name: str, point: str, x: np.ndarray) -> list[Row]:
-    columns = x, density(name, x), distribution(name, x)
-    return [
-        {"activation": name, "point": point, "x": at, "density": p, "distribution": gate}
-        for at, p, gate in zip(*(each.tolist() for each in columns), strict=True)
-    ]
+    common = {"activation": name, "point": point}
+    return rows_of(common, x=x, density=density(name, x), distribution=distribution(name, x))
 
 
 def draw(rows: list[Row], _: Options) -> "Figure":

@@ -23,7 +23,7 @@ from tasks.engine.tables import plain_table
 from visualizations.shared.distributions import GATES, NAMES, density, label_of, moments
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,16 +39,11 @@ def numbers(options: Options) -> list[Row]:
     rows = []
     for name in options.activations:
         m = moments(name)
-        rows += [
-            {"activation": name, "quantity": quantity, "value": _clean(getattr(m, quantity))} for quantity in MOMENTS
-        ]
+        rows += [{"activation": name, "quantity": quantity, "value": getattr(m, quantity)} for quantity in MOMENTS]
         p = m.deviation * density(name, m.mean + m.deviation * z)
         for quantity, y in (("density", p), ("asymmetry", p - p[::-1])):
-            points = zip(z.tolist(), y.tolist(), strict=True)
-            rows += [
-                {"activation": name, "quantity": quantity, "z": at, "value": _clean(value)} for at, value in points
-            ]
-    return rows
+            rows += rows_of({"activation": name, "quantity": quantity}, z=z, value=y)
+    return [row | {"value": _clean(row["value"])} for row in rows]
 
 
 def _clean(value: float) -> float:
@@ -60,12 +55,8 @@ def summarise(rows: list[Row]) -> str:
     table = [["gate of", "distribution", *(name.replace("_", " ") for name in MOMENTS)]]
     for name in names_in(rows):
         values = [column(rows, "value", activation=name, quantity=quantity).item() for quantity in MOMENTS]
-        table.append([name, NAMES[name], *(_fixed(value) for value in values)])
+        table.append([name, NAMES[name], *(f"{value:.4f}" for value in values)])
     return plain_table(table)
-
-
-def _fixed(value: float) -> str:
-    return f"{value:.4f}"
 
 
 def draw(rows: list[Row], _: Options) -> "Figure":
@@ -96,7 +87,7 @@ def _draw_bars(axes: "Axes", rows: list[Row], title: str) -> None:
         axes.barh(height, row["value"], 0.6, color=colour_of(row["activation"]))
         below = row["value"] < 0
         place = {"xytext": (-4 if below else 4, 0), "textcoords": "offset points", "ha": "right" if below else "left"}
-        axes.annotate(_fixed(row["value"]), (row["value"], height), va="center", fontsize=8, **place)
+        axes.annotate(f"{row['value']:.4f}", (row["value"], height), va="center", fontsize=8, **place)
     axes.set_yticks(range(len(names)), names)
     axes.set(title=title, ylim=(len(names) - 0.4, -0.6))
     axes.axvline(0, color=INK, lw=0.8)

@@ -15,14 +15,13 @@ from tasks.engine.run_flags import require_distinct
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
 from visualizations.shared.functions import Function, derivative_of, extrema
 from visualizations.shared.panels import legend_below
-from visualizations.shared.program import Options, Row, column, names_in
+from visualizations.shared.program import Options, Row, column, names_in, rows_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PARAMETERS = ("alpha", "beta", "gamma")
-COLUMNS = ("x", "f", "slope")
 MOST = 10  # values of one parameter that can be told apart in a panel
 
 _NARROW = {"handlelength": 1.0, "handletextpad": 0.4, "columnspacing": 0.8, "fontsize": 7.5, "alignment": "left"}
@@ -36,27 +35,27 @@ def golu_with(parameter: str, value: float) -> Function:
 def curve_rows(parameter: str, value: float, x: np.ndarray) -> list[Row]:
     """The curve, the point at 0, and the points with slope 0, where it turns."""
     function = golu_with(parameter, value)
+    common = {"activation": "GoLU", "parameter": parameter, "value": value}
     turns = extrema(partial(derivative_of, function, order=1), x[0], x[-1])
     return [
-        {"activation": "GoLU", "parameter": parameter, "value": value, "point": point, **row}
+        row
         for point, at in (("curve", x), ("at 0", np.zeros(1)), ("turn", np.array(turns)))
-        for row in function_rows(function, at)
+        for row in _rows(common | {"point": point}, function, at)
     ]
 
 
 def beside_rows(activations: Sequence[str], x: np.ndarray) -> list[Row]:
     """The curves of other activations, which have none of the parameters."""
+    common = {"activation": "", "parameter": "", "value": "", "point": "curve"}
     return [
-        {"activation": name, "parameter": "", "value": "", "point": "curve", **row}
+        row
         for name in activations
-        for row in function_rows(get_activation_function(name).double(), x)
+        for row in _rows(common | {"activation": name}, get_activation_function(name).double(), x)
     ]
 
 
-def function_rows(function: Function, x: np.ndarray) -> list[Row]:
-    """x, f and slope, a row a point."""
-    points = zip(x.tolist(), derivative_of(function, x).tolist(), derivative_of(function, x, 1).tolist(), strict=True)
-    return [dict(zip(COLUMNS, point, strict=True)) for point in points]
+def _rows(common: Row, function: Function, x: np.ndarray) -> list[Row]:
+    return rows_of(common, x=x, f=derivative_of(function, x), slope=derivative_of(function, x, 1))
 
 
 def add_value_flags(parser: Parser, kind: Callable[[str], float], default: Sequence[float]) -> None:

@@ -104,6 +104,12 @@ def rounded(row: Row) -> Row:
     return {name: f"{value:.{DIGITS}g}" if isinstance(value, float) else value for name, value in row.items()}
 
 
+def rows_of(common: Row, **columns: np.ndarray) -> list[Row]:
+    """A row a point: what all of them have in common, and each column's value there, as a plain number."""
+    points = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return [common | dict(zip(columns, point, strict=True)) for point in points]
+
+
 def column(rows: list[Row], name: str, **where: Any) -> np.ndarray:
     """The values called `name` in the rows whose other values are as given, in their order."""
     return np.array([row[name] for row in rows if all(row[key] == value for key, value in where.items())])
