@@ -1,0 +1,74 @@
+"""Figures of normal inputs: variance, mean and slopes against closed forms and SciPy's quadrature."""
+
+import math
+
+import pytest
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from visualizations.shared.gaussian import moments
+from visualizations.theoretical_experiments import exact_variance
+from visualizations.theoretical_experiments.exact_variance import compared
+
+GOLU = {
+    "GoLU": lambda x: x * math.exp(-math.exp(-x)) if x > -6 else 0.0,
+    "Swish": lambda x: x / (1 + math.exp(-x)),
+}
+FIVE = {"ReLU", "GELU", "Swish", "Mish", "GoLU"}
+
+
+def by_scipy(function, mean, deviation):
+    def part(low, high):
+        return quad(lambda x: function(x) * norm.pdf(x, mean, deviation), low, high, epsabs=1e-11)[0]
+
+    return part(mean - 9 * deviation, mean) + part(mean, mean + 9 * deviation)
+
+
+def least(rows, mean, deviation):
+    here = [row for row in rows if (row["mean"], row["deviation"]) == (mean, deviation)]
+    assert len(here) == 5
+    return min(here, key=lambda row: row["variance"])["activation"]
+
+
+def test_exact_variance(figure):
+    rows = figure(exact_variance.FIGURE)
+    assert {row["activation"] for row in rows} == FIVE
+    for row in rows:
+        m, s = row["mean"], row["deviation"]
+        if row["activation"] == "ReLU":
+            first = m * norm.cdf(m / s) + s * norm.pdf(m / s)
+            second = (m * m + s * s) * norm.cdf(m / s) + m * s * norm.pdf(m / s)
+            assert row["variance"] == pytest.approx(second - first**2, rel=1e-6, abs=1e-9)
+        elif row["activation"] in GOLU and s in (0.5, 1, 3) and m in (-2, 0, 1.5):
+            f = GOLU[row["activation"]]
+            first, second = by_scipy(f, m, s), by_scipy(lambda x: f(x) ** 2, m, s)  # noqa: B023
+            assert row["variance"] == pytest.approx(second - first**2, rel=1e-6, abs=1e-9)
+    assert [least(rows, m, 1) for m in (-3, -2.5, 0, 1.25, 1.5, 3)] == ["ReLU", "GoLU", "GoLU", "GoLU", "ReLU", "ReLU"]
+    assert [least(rows, 0, s) for s in (0.1, 1, 3)] == ["GoLU"] * 3
+
+
+def difference(other, mean, deviation):
+    return (moments("GoLU", mean, deviation).variance - moments(other, mean, deviation).variance).item()
+
+
+def test_where_golu_s_variance_stops_to_be_the_least():
+    """As the description says."""
+    limits = brentq(lambda s: difference("ReLU", 0, s), 1, 10), brentq(lambda m: difference("ReLU", m, 1), -5, -1)
+    limits += brentq(lambda m: difference("ReLU", m, 1), 0, 3), brentq(lambda m: difference("GELU", m, 1), 0, 3)
+    for value, limit in zip(("3.88", "-2.70", "1.43", "2.07"), limits, strict=True):
+        assert f"{limit:.2f}" == value and value in exact_variance.__doc__
+
+
+@pytest.mark.parametrize("names", [["Tanh"], ["Sigmoid", "ReLU"]])
+def test_exact_variance_of_others(figure, names):
+    rows = figure(exact_variance.FIGURE, "--activations", *names)
+    assert {row["activation"] for row in rows} == set(names) and len(rows) == 25 * 30 * len(names)
+    assert compared(names) == names[-1] and compared(["GoLU", "Tanh"]) == "GoLU"
+    at_large = [row["variance"] for row in rows if row["deviation"] == 3 and row["mean"] == 0]
+    assert at_large[-1] == pytest.approx(moments(names[-1], 0, 3).variance.item(), rel=1e-6)
+
+
+def test_unknown_activations_are_an_error(program, tmp_path):
+    code, _, err = program(exact_variance.FIGURE, "--output", tmp_path, "--activations", "golu")
+    assert code == 2 and "GoLU" in err and err.count("\n") == 1
