@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from visualizations.shared.gaussian import moments
-from visualizations.theoretical_experiments import exact_variance
+from visualizations.theoretical_experiments import exact_variance, output_mean
 from visualizations.theoretical_experiments.exact_variance import compared
 
 GOLU = {
@@ -69,6 +69,52 @@ def test_exact_variance_of_others(figure, names):
     assert at_large[-1] == pytest.approx(moments(names[-1], 0, 3).variance.item(), rel=1e-6)
 
 
-def test_unknown_activations_are_an_error(program, tmp_path):
-    code, _, err = program(exact_variance.FIGURE, "--output", tmp_path, "--activations", "golu")
+def test_output_mean(figure):
+    rows = figure(output_mean.FIGURE)
+    curves = [row for row in rows if row["kind"] == "mean"]
+    for row in curves:
+        m, s, found = row["mean"], row["deviation"], row["output_mean"]
+        assert m == 0 or s == 1
+        if row["activation"] == "ReLU":
+            assert found == pytest.approx(m * norm.cdf(m / s) + s * norm.pdf(m / s), rel=1e-6)
+            assert m != 0 or found == pytest.approx(s / math.sqrt(2 * math.pi), rel=1e-6)
+        elif row["activation"] == "GELU":  # by Stein's identity
+            r = m / math.sqrt(1 + s * s)
+            assert found == pytest.approx(
+                m * norm.cdf(r) + s * s / math.sqrt(1 + s * s) * norm.pdf(r), rel=1e-6, abs=1e-7
+            )
+        elif row["activation"] in GOLU and (m, s) in [(0, 0.5), (0, 3), (-2, 1), (1, 1)]:
+            assert found == pytest.approx(by_scipy(GOLU[row["activation"]], m, s), rel=1e-6, abs=1e-9)
+    for s in (0.05, 1, 3):
+        at = {row["activation"]: row["output_mean"] for row in curves if (row["mean"], row["deviation"]) == (0, s)}
+        assert sorted(at, key=at.get) == ["Swish", "Mish", "GoLU", "GELU", "ReLU"]
+
+
+def test_the_mean_closest_to_0(figure):
+    rows = figure(output_mean.FIGURE)
+    nearest = {(row["mean"], row["deviation"]): row for row in rows if row["kind"] == "closest"}
+    assert len(nearest) == 61 * 60
+    at_1 = [nearest[m, 1]["activation"] for m in (-2, -1.8, -1.0, -0.9, 0, 0.7, 0.8, 3)]
+    assert at_1 == ["ReLU", "GoLU", "GoLU", "GELU", "Swish", "Swish", "GoLU", "GoLU"]
+    size = min(abs(moments(name, -2.5, 2).mean.item()) for name in FIVE)
+    assert abs(nearest[-2.5, 2]["output_mean"]) == pytest.approx(size, rel=1e-6)
+    assert all(row["kind"] == "mean" for row in figure(output_mean.FIGURE, "--activations", "Mish"))
+
+
+def golu_against(other, mean):
+    return abs(moments("GoLU", mean, 1).mean.item()) - abs(moments(other, mean, 1).mean.item())
+
+
+def test_where_golu_s_mean_is_the_closest_to_0():
+    """As the description says."""
+    zero = brentq(lambda m: moments("GoLU", m, 1).mean.item(), -2, 0)
+    left = brentq(lambda m: golu_against("ReLU", m), -2.5, -1.3), brentq(lambda m: golu_against("GELU", m), -1.2, -0.9)
+    right = brentq(lambda m: golu_against("Swish", m), 0, 2)
+    for value, limit in zip(("-1.25", "-1.83", "-0.99", "0.79"), (zero, *left, right), strict=True):
+        assert f"{limit:.2f}" == value and value in output_mean.__doc__
+
+
+@pytest.mark.parametrize("module", [exact_variance, output_mean])
+def test_unknown_activations_are_an_error(program, tmp_path, module):
+    code, _, err = program(module.FIGURE, "--output", tmp_path, "--activations", "golu")
     assert code == 2 and "GoLU" in err and err.count("\n") == 1
