@@ -36,9 +36,10 @@ ABOUT = """\
 # Gallery
 
 Every figure that this repository draws, each by the command above it: as .png and .svg, with its numbers beside it as
-.csv, in [`assets/`](../assets). `--output`, `--activations` and `--dpi` are common to all; `--help` explains each one's
-own flags. None needs a download or a GPU. Those of trained models train small ones the first time and keep them in
-`results/visualizations`. This page is written by `python -m visualizations.gallery`, which also draws them all.
+.csv, in [`assets/`](../assets) (where the .svg are not stored; the commands write them). `--output`, `--activations`
+and `--dpi` are common to all; `--help` explains each one's own flags. None needs a download or a GPU. Those of
+trained models train small ones the first time and keep them in `results/visualizations`. This page is written by
+`python -m visualizations.gallery`, which also draws them all.
 """
 
 

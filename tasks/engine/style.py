@@ -83,5 +83,17 @@ def save_figure(figure: "Figure", path: Path, dpi: int | None = None) -> list[Pa
         content = io.BytesIO()
         metadata = {"Date": None} if each.suffix == ".svg" else None
         figure.savefig(content, format=each.suffix[1:], metadata=metadata, dpi=dpi)
-        write_bytes(each, content.getvalue())
+        write_bytes(each, smaller(content) if each.suffix == ".png" else content.getvalue())
     return paths
+
+
+def smaller(png: io.BytesIO) -> bytes:
+    """The picture with a palette of 256 colours: a third of the size, and no difference to be seen in a figure."""
+    from PIL import Image
+
+    with Image.open(png) as picture:
+        content = io.BytesIO()
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+            content, "PNG", optimize=True, dpi=picture.info["dpi"]
+        )
+    return content.getvalue()

@@ -37,8 +37,8 @@ def test_each_says_what_it_shows_how_to_draw_it_and_where_it_comes_from(program)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.module)
 def test_each_is_there_to_be_seen_with_its_numbers(program):
     assert gallery.picture(program, ASSETS).stat().st_size < 2.5e6
-    for ending in ("png", "svg", "csv"):
-        assert (ASSETS / f"{program.name}.{ending}").stat().st_size < 1.5e6
+    for ending in ("png", "csv"):
+        assert (ASSETS / f"{program.name}.{ending}").stat().st_size < 0.5e6
     assert read_csv(ASSETS / f"{program.name}.csv")
 
 

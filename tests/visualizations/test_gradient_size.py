@@ -66,7 +66,9 @@ def test_with_a_norm_every_layer_has_the_same_factor():
 def test_wide_networks_are_as_predicted(name, network):
     depth = 6
     found = np.mean([measured(name, network, depth, 1024, draw) for draw in range(6)], axis=0)
-    assert found == pytest.approx(predicted(name, network, depth), abs=0.05)  # of log10: a tenth; with one draw in four it is twice that
+    assert found == pytest.approx(
+        predicted(name, network, depth), abs=0.05
+    )  # of log10: a tenth; with one draw in four it is twice that
 
 
 def test_the_figure_holds_what_was_measured(figure):

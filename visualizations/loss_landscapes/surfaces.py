@@ -45,9 +45,9 @@ def draw(rows: list[Row], _: Options) -> "Figure":
 
     names, normalisations = names_in(rows), names_in(rows, "normalisation")
     width, height = 2 * max(len(names), 2), 2.1 * len(normalisations)
-    figure = Figure(figsize=(width + 0.8, height + 0.3))
+    figure = Figure(figsize=(width + 0.8, height + 0.4))
     low, high = decades(rows)
-    place = {"left": 0.01, "right": width / (width + 1), "bottom": 0.1 / height, "top": height / (height + 0.3)}
+    place = {"left": 0.01, "right": width / (width + 1), "bottom": 0.1 / height, "top": height / (height + 0.4)}
     kind = {"subplot_kw": {"projection": "3d"}, "gridspec_kw": place | {"wspace": 0, "hspace": 0}}
     panels = figure.subplots(len(normalisations), len(names), squeeze=False, **kind)
     for line, normalisation in zip(panels, normalisations, strict=True):
@@ -57,7 +57,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
             label = {"rotation": 90, "va": "center", "fontsize": 8}
             line[0].text2D(-0.02, 0.5, f"scaled {TITLES[normalisation]}", transform=line[0].transAxes, **label)
     for axes, name in zip(panels[0], names, strict=True):
-        axes.set_title(name, loc="center", y=1.03, pad=0)
+        axes.set_title(name, loc="center", y=1.08, pad=0)
     scale = ScalarMappable(Normalize(low, high), COLOURS)
     loss_bar(figure, scale, panels.ravel().tolist(), aspect=25, pad=0.05 / len(names), fraction=0.02)
     return figure
