@@ -15,8 +15,8 @@ normal (the kurtosis is 3.1 for china and 4.9 for flower; normal: 3), and with a
 variances, by about a tenth for china and a fifth for flower: but all activations' together, so that the differences
 with the same filters, which the command prints, are known to a few percent.
 
-Source: the paper shows the distribution after one such layer for one image each ("variance reduction in the latent
-space", arXiv 2502.03654); the photographs, the draws with their errors and the comparison with normal input are ours.
+Source: that GoLU's outputs vary less is the paper's claim ("variance reduction in the latent space", arXiv 2502.03654);
+these photographs, the draws with their errors and the comparison with normal input are ours.
 """
 
 from collections.abc import Iterator
