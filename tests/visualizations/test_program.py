@@ -102,7 +102,8 @@ def test_a_folder_that_may_not_be_written_to(program, tmp_path):
 def test_rows():
     rows = [{"a": "x", "b": 1.0}, {"a": "y", "b": 2.0}, {"a": "x", "b": 3.0}]
     assert column(rows, "b", a="x").tolist() == [1, 3] and names_in(rows, "a") == ["x", "y"]
-    assert rounded({"a": 1 / 3, "b": 7, "c": "x"}) == {"a": "0.3333333", "b": 7, "c": "x"}
+    row = {"a": 1 / 3, "b": 7, "c": "x", "d": -1e-17, "e": 1.5e-9, "f": None}
+    assert rounded(row) == {"a": "0.3333333", "b": 7, "c": "x", "d": "0", "e": "1.5e-09", "f": None}
 
 
 # The functions

@@ -25,6 +25,7 @@ Options = argparse.Namespace
 
 DPI = (20, 1200)
 DIGITS = 7  # significant ones, in a CSV
+NOISE = 1e-14  # what is smaller is 0 but for rounding, which another machine may do otherwise
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,12 @@ def drawable() -> list[str]:
 
 
 def rounded(row: Row) -> Row:
-    """The row with numbers as text of so many digits, so that a file is the same on every machine, and short."""
-    return {name: f"{value:.{DIGITS}g}" if isinstance(value, float) else value for name, value in row.items()}
+    """The row with numbers as text of so many digits, so that a file is short, and the same wherever it is made."""
+    return {name: _digits(value) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _digits(value: float) -> str:
+    return f"{value:.{DIGITS}g}" if abs(value) > NOISE else "0"
 
 
 def rows_of(common: Row, **columns: np.ndarray) -> list[Row]:
