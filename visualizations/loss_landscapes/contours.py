@@ -16,6 +16,7 @@ import numpy as np
 
 from tasks.engine.errors import run
 from tasks.engine.style import INK
+from visualizations.shared.drawing import power_of_ten
 from visualizations.shared.program import FigureProgram, Options, Row, names_in
 from visualizations.shared.surface import (
     COLOURS,
@@ -24,7 +25,6 @@ from visualizations.shared.surface import (
     decades,
     grid,
     loss_bar,
-    power_of_ten,
     surface_rows,
 )
 

@@ -25,7 +25,7 @@ from tasks.engine.arguments import Parser, positive_int
 from tasks.engine.errors import run
 from tasks.engine.statistics import Estimate, estimate
 from tasks.engine.tables import plain_table
-from visualizations.shared.drawing import colour_of
+from visualizations.shared.drawing import colour_of, power_of_ten
 from visualizations.shared.landscape import Points, evaluate
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import draw_band, with_error
@@ -109,7 +109,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
         draw_band(left, t, [np.log10(each).mean(axis=0) for each in curves], name)
     left.set(title="Loss along random directions", xlabel="t", ylabel="training loss (nats)", xlim=(-1, 1))
     left.set_xticks([-1, -0.5, 0, 0.5, 1])
-    left.yaxis.set_major_formatter(lambda value, _: f"{10.0**value:.3g}")
+    left.yaxis.set_major_formatter(power_of_ten)
     left.set_yticks(np.arange(np.ceil(left.get_ylim()[0]), left.get_ylim()[1]))
     left.legend(loc="upper center", ncols=2 if len(names) > 3 else 1)
     found = {name: by_seed(rows, name) for name in names}

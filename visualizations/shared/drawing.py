@@ -40,3 +40,8 @@ def broken_at_0(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The points with a gap at 0, where the function jumps: a line through it would be no part of the graph."""
     right = int(np.searchsorted(x, 0))
     return np.insert(x, right, 0.0), np.insert(y, right, np.nan)
+
+
+def power_of_ten(value: float, _: object = None) -> str:
+    """A tick of an axis on which logarithms are drawn: 0.001, 1, 100."""
+    return f"{10.0**value:.3g}"

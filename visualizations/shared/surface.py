@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.engine.arguments import Parser, positive_float, seed
+from visualizations.shared.drawing import power_of_ten
 from visualizations.shared.landscape import NORMALISATIONS, Points, evaluate
 from visualizations.shared.program import Options, Row, column
 from visualizations.shared.trained import add_model_flags, trained
@@ -41,10 +42,11 @@ def surface_rows(options: Options, normalisations: tuple[str, ...] = NORMALISATI
     """activation, normalisation, a, b and the training loss at weights + a * first + b * second direction."""
     steps = np.linspace(-options.span, options.span, options.points).round(12).tolist()
     directions = (2 * options.direction_seed, 2 * options.direction_seed + 1)
+    runs = trained(options)
     batches = [
         Points(run, normalisation, directions, tuple((a, b) for b in steps))  # a line of the grid at a time
         for normalisation in normalisations
-        for run in trained(options)
+        for run in runs
         for a in steps
     ]
     return [
@@ -68,11 +70,6 @@ def decades(rows: list[Row]) -> tuple[float, float]:
     """The lowest and the highest loss of all, as powers of ten."""
     losses = np.log10(np.maximum(column(rows, "loss"), 1e-6))
     return float(losses.min()), float(losses.max())
-
-
-def power_of_ten(value: float, _: object = None) -> str:
-    """A tick of a logarithmic axis of which the logarithm is drawn: 0.001, 1, 100."""
-    return f"{10.0**value:g}"
 
 
 def loss_bar(figure: object, colours: ScalarMappable, axes: object, **more: object) -> None:

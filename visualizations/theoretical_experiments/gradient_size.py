@@ -36,7 +36,7 @@ from tasks.engine.errors import run
 from tasks.engine.seeding import generator_for
 from tasks.engine.style import INK
 from tasks.engine.tables import plain_table
-from visualizations.shared.drawing import draw_curve
+from visualizations.shared.drawing import draw_curve, power_of_ten
 from visualizations.shared.gaussian import moments
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import draw_band
@@ -152,7 +152,7 @@ def _powers_of_ten(axes: "Axes") -> None:
     ticks = [np.log10(m) + decade for decade in range(int(low) - 1, int(high) + 2) for m in mantissas]
     step = 1 if high - low < 5 else 2
     axes.set_yticks([tick for tick in ticks if low <= tick <= high][::step])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{10.0**value:.3g}")
+    axes.yaxis.set_major_formatter(power_of_ten)
 
 
 FIGURE = FigureProgram(
