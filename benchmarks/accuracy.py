@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks import report
 from benchmarks.candidates import EAGER, Function
-from tasks.engine.arguments import one_of, positive_int
-from tasks.engine.errors import UserError, run
+from workbench.cli.arguments import one_of, positive_int
+from workbench.cli.errors import UserError, run
 
 NAMES = ["GoLU", "formula", "SiLU", "GELU", "Mish"]
 CHUNK = 2**20

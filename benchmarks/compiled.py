@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from benchmarks import report, timing
 from golu import get_activation_function
-from tasks.engine.arguments import one_of, positive_int
-from tasks.engine.errors import UserError, run
+from workbench.cli.arguments import one_of, positive_int
+from workbench.cli.errors import UserError, run
 
 NAMES = ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
 

@@ -11,8 +11,8 @@ import sys
 import torch
 
 from benchmarks import report
-from tasks.engine import environment, storage
-from tasks.engine.errors import UserError, run
+from workbench.cli.errors import UserError, run
+from workbench.output import environment, storage
 
 STEPS = [
     ["benchmarks.ops", "--device", "cuda", "--largest", "28"],

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from benchmarks.epochs import Epoch, measured_twice, rows, text
-from tasks.engine.arguments import one_of, positive_int
-from tasks.engine.errors import UserError, run
-from tasks.engine.launch import launched
-from tasks.engine.loop import train
-from tasks.engine.seeding import seed_everything
 from tasks.gpt.config import RECIPES
 from tasks.gpt.experiment import make_experiment
 from tasks.gpt.settings import Settings
 from tasks.gpt.tokens import TokenFiles
+from workbench.cli.arguments import one_of, positive_int
+from workbench.cli.errors import UserError, run
+from workbench.training.launch import launched
+from workbench.training.loop import train
+from workbench.training.seeding import seed_everything
 
 NAMES = ["GELU", "ReLU", "Swish", "Mish", "GoLU"]
 

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks import report
 from benchmarks.candidates import EAGER
-from tasks.engine.errors import run
-from tasks.engine.memory import kept_for_backward
+from workbench.cli.errors import run
+from workbench.training.memory import kept_for_backward
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

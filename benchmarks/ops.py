@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from benchmarks import candidates, report, timing
 from golu import GoLU
-from tasks.engine.arguments import one_of, positive_int
-from tasks.engine.errors import UserError, run
-from tasks.engine.memory import keep_freed_memory
+from workbench.cli.arguments import one_of, positive_int
+from workbench.cli.errors import UserError, run
+from workbench.training.memory import keep_freed_memory
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

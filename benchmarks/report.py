@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from golu import kernels
-from tasks.engine import environment, storage
-from tasks.engine.arguments import Parser
+from workbench.cli.arguments import Parser
+from workbench.output import environment, storage
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -4,8 +4,8 @@ python -m benchmarks.summary
 """
 
 from benchmarks import report
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import UserError, run
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import UserError, run
 
 
 def speed(numbers: dict) -> str:

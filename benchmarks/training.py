@@ -16,18 +16,18 @@ from torch.utils.data import DataLoader
 
 from benchmarks import report
 from benchmarks.epochs import Epoch, measured, rows, text
-from tasks.classification.files import FromFiles, open_folder
-from tasks.classification.in_memory import InMemory, draw_shifts, shift_and_mirror
-from tasks.classification.models import torchvision_classifier
-from tasks.engine.arguments import one_of, positive_int
-from tasks.engine.errors import UserError, run
-from tasks.engine.images import Images
-from tasks.engine.launch import launched, placed
-from tasks.engine.loop import Experiment, train
-from tasks.engine.optimizers import make_optimizer
-from tasks.engine.sampling import Sampling
-from tasks.engine.seeding import seed_everything
 from tasks.small_poc.models import build_model
+from workbench.cli.arguments import one_of, positive_int
+from workbench.cli.errors import UserError, run
+from workbench.training.launch import launched, placed
+from workbench.training.loop import Experiment, train
+from workbench.training.optimizers import make_optimizer
+from workbench.training.sampling import Sampling
+from workbench.training.seeding import seed_everything
+from workbench.vision.datasets import Images
+from workbench.vision.files import FromFiles, open_folder
+from workbench.vision.in_memory import InMemory, draw_shifts, shift_and_mirror
+from workbench.vision.models import torchvision_classifier
 
 NAMES = ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
 LR, MOMENTUM, DECAY = 0.1, 0.9, 1e-4

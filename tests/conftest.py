@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def program(monkeypatch, capsys):
     """A program, given as its module or as a FigureProgram, in this process; returns (exit code, stdout, stderr)."""
-    from tasks.engine.errors import run
+    from workbench.cli.errors import run
 
     def call(module, *arguments):
         monkeypatch.setattr(sys, "argv", [getattr(module, "__name__", "program"), *map(str, arguments)])

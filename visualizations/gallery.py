@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import UserError, run
-from tasks.engine.storage import prepare_folder, write_text
 from visualizations.shared.program import FigureProgram
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import UserError, run
+from workbench.output.storage import prepare_folder, write_text
 
 # in the order in which they tell the story; a folder's docstring is the heading above its figures
 FIGURES = {

@@ -20,17 +20,17 @@ from tasks.compare.recipe import IMAGES, RECIPES, TEXTS, Recipe
 from tasks.compare.runs import Run, load_runs, store_run
 from tasks.compare.text import open_text
 from tasks.compare.training import train
-from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
-from tasks.engine.environment import describe
-from tasks.engine.errors import Stopped, UserError, run
-from tasks.engine.launch import check_device
-from tasks.engine.progress import Progress
-from tasks.engine.run_flags import add_activations_flag, require_distinct
-from tasks.engine.settings import by_recipe
-from tasks.engine.storage import prepare_folder
 from tasks.gpt.config import RECIPES as GPT_RECIPES
 from tasks.gpt.prepare_text import EMBEDDED
 from tasks.gpt.tokens import dataset_folder
+from workbench.cli.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
+from workbench.cli.errors import Stopped, UserError, run
+from workbench.cli.flags import add_activations_flag, require_distinct
+from workbench.cli.progress import Progress
+from workbench.cli.settings import by_recipe
+from workbench.output.environment import describe
+from workbench.output.storage import prepare_folder
+from workbench.training.launch import check_device
 
 DESCRIPTION = """\
 Train the same model from the same weights on the same batches with each activation, over several seeds, and print

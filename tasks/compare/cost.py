@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tasks.compare.problem import Problem
-from tasks.engine.memory import kept_for_backward
-from tasks.engine.statistics import median_interval
+from workbench.output.estimates import median_interval
+from workbench.training.memory import kept_for_backward
 
 WARM_UP, LEAST_ROUNDS = 3, 10
 

@@ -7,9 +7,9 @@ from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
 from tasks.compare.report import number
 from tasks.compare.runs import Run
-from tasks.engine.plot import draw_mean
-from tasks.engine.statistics import estimate
-from tasks.engine.style import INK, figure_style, line_of, save_figure
+from workbench.output.estimates import estimate
+from workbench.output.style import INK, figure_style, line_of, save_figure
+from workbench.training.curves import draw_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

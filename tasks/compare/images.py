@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from tasks.classification.evaluation import evaluate
-from tasks.classification.in_memory import InMemory
 from tasks.compare.models import build_model
 from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
-from tasks.engine import optimizers
-from tasks.engine.errors import UserError
-from tasks.engine.images import Images, load_images
-from tasks.engine.launch import placed
-from tasks.engine.loop import Experiment
-from tasks.engine.sampling import Sampling
-from tasks.engine.schedules import tabulate
-from tasks.engine.seeding import seed_everything
+from workbench.cli.errors import UserError
+from workbench.training import optimizers
+from workbench.training.launch import placed
+from workbench.training.loop import Experiment
+from workbench.training.sampling import Sampling
+from workbench.training.schedules import tabulate
+from workbench.training.seeding import seed_everything
+from workbench.vision.datasets import Images, load_images
+from workbench.vision.evaluation import evaluate
+from workbench.vision.in_memory import InMemory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tasks.engine.loop import Experiment
+from workbench.training.loop import Experiment
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -8,9 +8,9 @@ from typing import Any
 from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
 from tasks.compare.runs import Run
-from tasks.engine.statistics import estimate, paired_difference
-from tasks.engine.storage import write_json, write_text
-from tasks.engine.tables import markdown_table, plain_table, to_csv
+from workbench.output.estimates import estimate, paired_difference
+from workbench.output.storage import write_json, write_text
+from workbench.output.tables import markdown_table, plain_table, to_csv
 
 Summary = dict[str, Any]
 

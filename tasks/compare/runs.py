@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.errors import UserError
-from tasks.engine.storage import require_same, write_json
+from workbench.cli.errors import UserError
+from workbench.output.storage import require_same, write_json
 
 Run = dict[str, Any]
 _KEYS = {"configuration", "activation", "seed", "seconds", "diverged_at", "final", "best", "epochs"}

@@ -14,14 +14,14 @@ from torch.optim import Optimizer
 
 from tasks.compare.problem import Metric
 from tasks.compare.recipe import Recipe
-from tasks.engine.errors import UserError
-from tasks.engine.loop import Experiment
-from tasks.engine.seeding import seed_everything
-from tasks.engine.settings import configuration
 from tasks.gpt.config import RECIPES as GPT_RECIPES
 from tasks.gpt.experiment import build_model, make_experiment, make_optimizer
 from tasks.gpt.prepare_text import EMBEDDED, prepare_text
 from tasks.gpt.tokens import META, TokenFiles, dataset_folder, open_tokens
+from workbench.cli.errors import UserError
+from workbench.cli.settings import configuration
+from workbench.training.loop import Experiment
+from workbench.training.seeding import seed_everything
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.compare.problem import Problem
-from tasks.engine.launch import launched
-from tasks.engine.loop import train as run_loop
+from workbench.training.launch import launched
+from workbench.training.loop import train as run_loop
 
 
 def train(

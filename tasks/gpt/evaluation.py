@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tasks.engine.launch import total
 from tasks.gpt.windows import Batch
+from workbench.training.launch import total
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from tasks.engine.loop import Experiment
-from tasks.engine.optimizers import parameter_groups
-from tasks.engine.sampling import Sampling
-from tasks.engine.schedules import warmup_and_cosine
 from tasks.gpt.evaluation import evaluate
 from tasks.gpt.model import GPT
 from tasks.gpt.settings import Settings
 from tasks.gpt.tokens import TokenFiles
 from tasks.gpt.windows import Windows
+from workbench.training.loop import Experiment
+from workbench.training.optimizers import parameter_groups
+from workbench.training.sampling import Sampling
+from workbench.training.schedules import warmup_and_cosine
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

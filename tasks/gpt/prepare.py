@@ -13,13 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tasks.engine.arguments import Parser, positive_int
-from tasks.engine.errors import Stopped, UserError
-from tasks.engine.launch import cores
-from tasks.engine.progress import Progress
-from tasks.engine.storage import prepare_folder, write_json
 from tasks.gpt.tokens import JOURNAL, META, read_json, write_meta
 from tasks.gpt.vocabularies import GPT2, Tokens, Vocabulary
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import Stopped, UserError
+from workbench.cli.progress import Progress
+from workbench.output.storage import prepare_folder, write_json
+from workbench.training.launch import cores
 
 _BATCH = 500  # texts that are tokenised between two looks at the clock
 _SECONDS = 5.0  # between two entries in the journal, which is what a stop can lose

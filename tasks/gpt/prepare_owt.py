@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tasks.engine.errors import UserError, run
 from tasks.gpt.prepare import load_dataset, parse_dataset_arguments, write_dataset
 from tasks.gpt.tokens import is_prepared
 from tasks.gpt.vocabularies import GPT2
+from workbench.cli.errors import UserError, run
 
 DESCRIPTION = """\
 Download OpenWebText (Gokaslan & Cohen 2019: eight million web pages) and tokenise it into train.bin, 18 GB, and

@@ -4,11 +4,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.arguments import Parser, one_of, positive_int, unit_float
-from tasks.engine.errors import UserError, run
 from tasks.gpt.prepare import write_tokens
 from tasks.gpt.tokens import is_prepared
 from tasks.gpt.vocabularies import KINDS, make
+from workbench.cli.arguments import Parser, one_of, positive_int, unit_float
+from workbench.cli.errors import UserError, run
 
 EMBEDDED = "pydoc_topics"
 DESCRIPTION = """\

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.engine import checkpoint
-from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_int, seed
-from tasks.engine.errors import UserError, run
-from tasks.engine.launch import check_device
-from tasks.engine.seeding import seed_everything
 from tasks.gpt.experiment import build_model
 from tasks.gpt.model import GPT
 from tasks.gpt.settings import Settings
 from tasks.gpt.vocabularies import Vocabulary, described
+from workbench.cli.arguments import Parser, non_negative_float, one_of, positive_int, seed
+from workbench.cli.errors import UserError, run
+from workbench.training import checkpoint
+from workbench.training.launch import check_device
+from workbench.training.seeding import seed_everything
 
 DESCRIPTION = """\
 Let a trained model go on with a text. The checkpoint has all that it takes: weights, recipe and vocabulary.

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from golu.activations import unknown_name
-from tasks.engine.arguments import non_negative_float, non_negative_int, positive_float, positive_int, unit_float
-from tasks.engine.errors import UserError
-from tasks.engine.settings import setting
+from workbench.cli.arguments import non_negative_float, non_negative_int, positive_float, positive_int, unit_float
+from workbench.cli.errors import UserError
+from workbench.cli.settings import setting
 
 DTYPES = ("float32", "bfloat16", "float16")
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.engine.errors import UserError
-from tasks.engine.storage import write_json
 from tasks.gpt.vocabularies import Vocabulary, name_of
+from workbench.cli.errors import UserError
+from workbench.output.storage import write_json
 
 SPLITS = ("train", "val")
 META, VOCABULARY = "meta.json", "vocabulary.json"

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import torch
 
-from tasks.engine.arguments import Parser, one_of
-from tasks.engine.checkpoint import previous
-from tasks.engine.errors import UserError, run
-from tasks.engine.launch import check_device
-from tasks.engine.program import run_experiment
-from tasks.engine.run_flags import add_run_flags
-from tasks.engine.run_folder import RunFolder
-from tasks.engine.settings import add_settings, chosen, configuration
 from tasks.gpt.config import RECIPES
 from tasks.gpt.experiment import make_experiment
 from tasks.gpt.prepare_text import EMBEDDED
 from tasks.gpt.settings import Settings
 from tasks.gpt.tokens import dataset_folder, open_tokens
+from workbench.cli.arguments import Parser, one_of
+from workbench.cli.errors import UserError, run
+from workbench.cli.flags import add_run_flags
+from workbench.cli.settings import add_settings, chosen, configuration
+from workbench.training.checkpoint import previous
+from workbench.training.launch import check_device
+from workbench.training.program import run_experiment
+from workbench.training.run_folder import RunFolder
 
 DESCRIPTION = """\
 Train GPT-2's architecture on a prepared text, with one activation and one seed. Killed and started again, it goes on.

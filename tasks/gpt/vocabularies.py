@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golu.activations import unknown_name
-from tasks.engine.errors import UserError
+from workbench.cli.errors import UserError
 
 Tokens = NDArray[np.uint16]
 LARGEST = 2**16  # tokens that uint16 can tell apart

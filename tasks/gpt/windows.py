@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.engine.errors import UserError
-from tasks.engine.sampling import Sampling
-from tasks.engine.seeding import generator_for
 from tasks.gpt.tokens import TokenFiles
+from workbench.cli.errors import UserError
+from workbench.training.sampling import Sampling
+from workbench.training.seeding import generator_for
 
 Batch = tuple[Tensor, Tensor]  # tokens and what comes after each of them, int64 (N, block size)
 

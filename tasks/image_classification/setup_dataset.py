@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.classification.files import UNPACKING
-from tasks.engine.arguments import Parser, positive_int
-from tasks.engine.errors import Stopped, UserError, run
-from tasks.engine.launch import cores
-from tasks.engine.progress import Progress
-from tasks.engine.storage import write_bytes, write_json
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import Stopped, UserError, run
+from workbench.cli.progress import Progress
+from workbench.output.storage import write_bytes, write_json
+from workbench.training.launch import cores
+from workbench.vision.files import UNPACKING
 
 DESCRIPTION = """\
 Unpack the archives of ImageNet-1K in DIR/imagenet_1k, so that torchvision.datasets.ImageNet can open that folder.

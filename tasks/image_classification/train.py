@@ -12,12 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from golu.activations import unknown_name
-from tasks.classification.evaluation import evaluate
-from tasks.classification.files import FromFiles, Transform
-from tasks.classification.flags import add_file_flags, add_run_flags, where
-from tasks.classification.models import check_input, share_statistics, torchvision_classifier
-from tasks.classification.where import Where
-from tasks.engine.arguments import (
+from workbench.cli.arguments import (
     Parser,
     fraction,
     non_negative_float,
@@ -26,14 +21,19 @@ from tasks.engine.arguments import (
     positive_int,
     unit_float,
 )
-from tasks.engine.errors import UserError, run
-from tasks.engine.launch import placed
-from tasks.engine.loop import Batch, Experiment
-from tasks.engine.optimizers import OPTIMIZERS, make_optimizer
-from tasks.engine.program import run_experiment
-from tasks.engine.sampling import Sampling
-from tasks.engine.schedules import tabulate
-from tasks.engine.settings import add_settings, chosen, configuration, setting
+from workbench.cli.errors import UserError, run
+from workbench.cli.settings import add_settings, chosen, configuration, setting
+from workbench.training.launch import placed
+from workbench.training.loop import Batch, Experiment
+from workbench.training.optimizers import OPTIMIZERS, make_optimizer
+from workbench.training.program import run_experiment
+from workbench.training.sampling import Sampling
+from workbench.training.schedules import tabulate
+from workbench.vision.evaluation import evaluate
+from workbench.vision.files import FromFiles, Transform
+from workbench.vision.flags import add_file_flags, add_run_flags, where
+from workbench.vision.models import check_input, share_statistics, torchvision_classifier
+from workbench.vision.where import Where
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

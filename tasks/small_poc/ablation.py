@@ -15,18 +15,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from golu import available_activations
-from tasks.classification.evaluation import evaluate
-from tasks.classification.in_memory import InMemory
-from tasks.engine.errors import UserError
-from tasks.engine.images import Images
-from tasks.engine.launch import launched
-from tasks.engine.loop import Experiment, train
-from tasks.engine.optimizers import make_optimizer
-from tasks.engine.sampling import Sampling
-from tasks.engine.seeding import seed_everything
-from tasks.engine.statistics import Estimate, estimate
-from tasks.engine.storage import require_same, write_json
 from tasks.small_poc.models import build_model
+from workbench.cli.errors import UserError
+from workbench.output.estimates import Estimate, estimate
+from workbench.output.storage import require_same, write_json
+from workbench.training.launch import launched
+from workbench.training.loop import Experiment, train
+from workbench.training.optimizers import make_optimizer
+from workbench.training.sampling import Sampling
+from workbench.training.seeding import seed_everything
+from workbench.vision.datasets import Images
+from workbench.vision.evaluation import evaluate
+from workbench.vision.in_memory import InMemory
 
 COMMAND = "python -m tasks.small_poc.run_small_ablation"
 EPOCH = ("epoch", "train_loss", "val_loss", "val_accuracy")  # what is kept of each

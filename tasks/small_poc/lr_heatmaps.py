@@ -6,12 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from golu import available_activations
-from tasks.engine.arguments import one_of
-from tasks.engine.errors import UserError, run
-from tasks.engine.statistics import Estimate, paired_difference
-from tasks.engine.storage import prepare_folder, write_text
-from tasks.engine.style import INK, figure_style, save_figure
-from tasks.engine.tables import to_csv
 from tasks.small_poc.ablation import COMMAND, Cell, Grid, load_merged
 from tasks.small_poc.merge_and_plot_contours import (
     COLOURS,
@@ -26,6 +20,12 @@ from tasks.small_poc.merge_and_plot_contours import (
     of_seeds,
     what_there_is,
 )
+from workbench.cli.arguments import one_of
+from workbench.cli.errors import UserError, run
+from workbench.output.estimates import Estimate, paired_difference
+from workbench.output.storage import prepare_folder, write_text
+from workbench.output.style import INK, figure_style, save_figure
+from workbench.output.tables import to_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from tasks.classification.evaluation import evaluate
-from tasks.classification.flags import add_run_flags
-from tasks.classification.in_memory import InMemory
-from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
-from tasks.engine.errors import run
-from tasks.engine.images import DATASETS, load_images
-from tasks.engine.launch import placed
-from tasks.engine.loop import Experiment
-from tasks.engine.optimizers import make_optimizer
-from tasks.engine.program import run_experiment
-from tasks.engine.run_folder import RunFolder
-from tasks.engine.sampling import Sampling
 from tasks.small_poc.models import build_model
 from tasks.small_poc.recipe import RECIPES, Recipe, epoch_rates
+from workbench.cli.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
+from workbench.cli.errors import run
+from workbench.training.launch import placed
+from workbench.training.loop import Experiment
+from workbench.training.optimizers import make_optimizer
+from workbench.training.program import run_experiment
+from workbench.training.run_folder import RunFolder
+from workbench.training.sampling import Sampling
+from workbench.vision.datasets import DATASETS, load_images
+from workbench.vision.evaluation import evaluate
+from workbench.vision.flags import add_run_flags
+from workbench.vision.in_memory import InMemory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

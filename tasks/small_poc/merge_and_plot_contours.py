@@ -7,12 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.engine.arguments import Parser, one_of
-from tasks.engine.errors import UserError, run
-from tasks.engine.images import DATASETS
-from tasks.engine.storage import prepare_folder, write_text
-from tasks.engine.style import INK, figure_style, save_figure
-from tasks.engine.tables import to_csv
 from tasks.small_poc.ablation import (
     COMMAND,
     SWEEPS,
@@ -26,6 +20,12 @@ from tasks.small_poc.ablation import (
     load_merged,
     missing,
 )
+from workbench.cli.arguments import Parser, one_of
+from workbench.cli.errors import UserError, run
+from workbench.output.storage import prepare_folder, write_text
+from workbench.output.style import INK, figure_style, save_figure
+from workbench.output.tables import to_csv
+from workbench.vision.datasets import DATASETS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,16 +9,6 @@ from typing import Any
 
 import torch
 
-from tasks.engine.arguments import Parser, one_of, positive_float, positive_int
-from tasks.engine.environment import describe
-from tasks.engine.errors import Stopped, UserError, run
-from tasks.engine.images import DATASETS, Images, load_images
-from tasks.engine.launch import check_device, cores
-from tasks.engine.progress import Progress
-from tasks.engine.run_flags import add_activations_flag, require_distinct
-from tasks.engine.storage import prepare_folder, write_text
-from tasks.engine.tables import plain_table, to_csv
-from tasks.engine.workers import in_processes
 from tasks.small_poc.ablation import (
     COMMAND,
     SWEEPS,
@@ -39,6 +29,16 @@ from tasks.small_poc.ablation import (
     train_point,
 )
 from tasks.small_poc.models import MODELS
+from workbench.cli.arguments import Parser, one_of, positive_float, positive_int
+from workbench.cli.errors import Stopped, UserError, run
+from workbench.cli.flags import add_activations_flag, require_distinct
+from workbench.cli.progress import Progress
+from workbench.output.environment import describe
+from workbench.output.storage import prepare_folder, write_text
+from workbench.output.tables import plain_table, to_csv
+from workbench.training.launch import check_device, cores
+from workbench.training.workers import in_processes
+from workbench.vision.datasets import DATASETS, Images, load_images
 
 DESCRIPTION = """\
 Train MLPs of 1 to 4 blocks with each activation against the learning rate, the number of epochs and the batch size.

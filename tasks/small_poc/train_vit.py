@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tasks.classification.flags import add_file_flags, add_run_flags, where
-from tasks.classification.timm_training import Settings, run_timm
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import run
-from tasks.engine.settings import add_settings, chosen
+from tasks.image_classification.timm_training import Settings, run_timm
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import run
+from workbench.cli.settings import add_settings, chosen
+from workbench.vision.flags import add_file_flags, add_run_flags, where
 
 DESCRIPTION = """\
 Train ViT-Ti/16 on CIFAR-10, brought to 224 x 224. Killed and started again, it goes on.

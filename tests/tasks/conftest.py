@@ -25,7 +25,7 @@ def one_thread():
 def compare(monkeypatch, capsys):
     """python -m tasks.compare in this process, its timing phase cut short; returns (exit code, stdout, stderr)."""
     from tasks.compare import __main__ as program
-    from tasks.engine.errors import run
+    from workbench.cli.errors import run
 
     monkeypatch.setattr(program, "measure_costs", functools.partial(program.measure_costs, seconds=0.0))
 

@@ -1,4 +1,4 @@
-"""tasks/classification and what the image-classification programs decide: each against an independent reference."""
+"""workbench/vision and what the image-classification programs decide: each against an independent reference."""
 
 import copy
 import importlib
@@ -25,24 +25,23 @@ from torch import nn
 from torchvision import transforms
 
 from golu import find_activations, golu
-from tasks.classification import timm_training
-from tasks.classification.evaluation import evaluate
-from tasks.classification.files import Folder, FromFiles, Pixels, open_folder, open_pixels
-from tasks.classification.in_memory import InMemory, draw_shifts, shift_and_mirror
-from tasks.classification.models import share_statistics, timm_classifier, torchvision_classifier, with_activation
-from tasks.classification.where import Where
-from tasks.engine.arguments import Parser, positive_float, positive_int
-from tasks.engine.errors import UserError
-from tasks.engine.images import Images
-from tasks.engine.launch import launched
-from tasks.engine.sampling import Sampling
-from tasks.engine.settings import add_settings, chosen, configuration, from_mapping, setting, several
-from tasks.image_classification import timm_training_script, train
+from tasks.image_classification import timm_training, timm_training_script, train
 from tasks.image_classification.tiny_vit import main as tiny_vit
 from tasks.small_poc import main as small_poc
 from tasks.small_poc import train_vit
 from tasks.small_poc.recipe import RECIPES, epoch_rates
 from tests.tasks.imagenet_miniature import jpeg
+from workbench.cli.arguments import Parser, positive_float, positive_int
+from workbench.cli.errors import UserError
+from workbench.cli.settings import add_settings, chosen, configuration, from_mapping, setting, several
+from workbench.training.launch import launched
+from workbench.training.sampling import Sampling
+from workbench.vision.datasets import Images
+from workbench.vision.evaluation import evaluate
+from workbench.vision.files import Folder, FromFiles, Pixels, open_folder, open_pixels
+from workbench.vision.in_memory import InMemory, draw_shifts, shift_and_mirror
+from workbench.vision.models import share_statistics, timm_classifier, torchvision_classifier, with_activation
+from workbench.vision.where import Where
 
 CPU = torch.device("cpu")
 TRAINERS = (train, timm_training_script, tiny_vit, small_poc, train_vit)

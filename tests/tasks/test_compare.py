@@ -15,7 +15,6 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.classification.in_memory import InMemory
 from tasks.compare import __main__ as program
 from tasks.compare import report
 from tasks.compare.cost import measure_costs
@@ -25,13 +24,14 @@ from tasks.compare.models import MODELS
 from tasks.compare.recipe import RECIPES, TEXTS
 from tasks.compare.text import PERPLEXITY, TOKEN_ACCURACY, TextProblem, open_text
 from tasks.compare.training import train
-from tasks.engine.images import load_images
-from tasks.engine.launch import launched
-from tasks.engine.memory import kept_for_backward
 from tasks.gpt.config import RECIPES as GPT_RECIPES
 from tasks.gpt.prepare_text import prepare_text
 from tasks.gpt.tokens import open_tokens
 from tasks.gpt.windows import Windows
+from workbench.training.launch import launched
+from workbench.training.memory import kept_for_backward
+from workbench.vision.datasets import load_images
+from workbench.vision.in_memory import InMemory
 
 SMALL = ("--epochs", 2, "--batch-size", 32, "--limit-train", 64, "--limit-val", 100, "--model", "mlp", "--seeds", 2)
 TWO = ("--activations", "ReLU", "GoLU")

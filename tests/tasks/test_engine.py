@@ -1,4 +1,4 @@
-"""tasks/engine: what every task shares."""
+"""workbench: what every task shares."""
 
 import json
 import math
@@ -6,14 +6,14 @@ import math
 import pytest
 import torch
 
-from tasks.engine import storage
-from tasks.engine.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
-from tasks.engine.errors import Stopped, UserError, run
-from tasks.engine.images import stratified_order
-from tasks.engine.progress import Progress
-from tasks.engine.seeding import generator_for, seed_everything
-from tasks.engine.statistics import estimate, median_interval, paired_difference
-from tasks.engine.style import figure_style, line_of, save_figure
+from workbench.cli.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
+from workbench.cli.errors import Stopped, UserError, run
+from workbench.cli.progress import Progress
+from workbench.output import storage
+from workbench.output.estimates import estimate, median_interval, paired_difference
+from workbench.output.style import figure_style, line_of, save_figure
+from workbench.training.seeding import generator_for, seed_everything
+from workbench.vision.datasets import stratified_order
 
 
 def test_estimate_agrees_with_scipy():

@@ -20,11 +20,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from golu import available_activations
-from tasks.engine.errors import UserError
-from tasks.engine.launch import launched
-from tasks.engine.loop import train as run_loop
-from tasks.engine.sampling import Sampling
-from tasks.engine.seeding import derived_seed, generator_for, seed_everything
 from tasks.gpt import sample, train
 from tasks.gpt.config import RECIPES
 from tasks.gpt.evaluation import evaluate
@@ -34,6 +29,11 @@ from tasks.gpt.prepare_text import prepare_text
 from tasks.gpt.settings import Settings
 from tasks.gpt.tokens import TokenFiles, open_tokens
 from tasks.gpt.windows import Windows
+from workbench.cli.errors import UserError
+from workbench.training.launch import launched
+from workbench.training.loop import train as run_loop
+from workbench.training.sampling import Sampling
+from workbench.training.seeding import derived_seed, generator_for, seed_everything
 
 CPU = torch.device("cpu")
 LEARNED = {"PReLU"}  # activations with parameters
@@ -622,7 +622,7 @@ def test_a_number_of_processes_that_does_not_divide_a_step(processes, text, prog
     def several(device):
         yield SimpleNamespace(process_index=0, num_processes=processes, is_main_process=True, device=CPU)
 
-    monkeypatch.setattr("tasks.engine.program.launched", several)
+    monkeypatch.setattr("workbench.training.program.launched", several)
     code, _, err = program(train, *arguments_of(text, tmp_path / "results"))
     assert code == 2 and err.startswith("error: ") and err.count("\n") == 1
     assert f"an overall batch of 4 cannot be shared evenly by {processes} processes" in err
@@ -685,7 +685,7 @@ def test_types_of_number(dtype, text):
 def test_utilisation_is_the_part_of_the_peak(text, monkeypatch):
     tokens = open_tokens(text)
     assert not any("mfu" in entry for entry in trained(SMALL, tokens)[2]["epochs"])
-    monkeypatch.setattr("tasks.engine.loop.peak_flops", lambda device: 1e12)
+    monkeypatch.setattr("workbench.training.loop.peak_flops", lambda device: 1e12)
     made, _, outcome = trained(SMALL, tokens)
     flops = made.model.flops_per_token()
     for entry in outcome["epochs"]:

@@ -15,12 +15,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tasks.engine.errors import Stopped, UserError, run
 from tasks.gpt import prepare, prepare_owt, prepare_text, prepare_tiny_stories
 from tasks.gpt import tokens as tokens_module
 from tasks.gpt.prepare import write_tokens
 from tasks.gpt.tokens import JOURNAL, open_tokens
 from tasks.gpt.vocabularies import BPE, GPT2, KINDS, LARGEST, Characters, described, make, name_of
+from workbench.cli.errors import Stopped, UserError, run
 
 ENGLISH = "The quick brown fox jumps over the lazy dog, and the dog does not mind.\n" * 20
 TEXTS = {

@@ -1,4 +1,4 @@
-"""tasks/engine/images.py: each real format, made small, through the path that reads the real files."""
+"""workbench/vision/datasets.py: each real format, made small, through the path that reads the real files."""
 
 import hashlib
 import pickle
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.engine import images
-from tasks.engine.errors import UserError
-from tasks.engine.images import load_images
+from workbench.cli.errors import UserError
+from workbench.vision import datasets as images
+from workbench.vision.datasets import load_images
 
 
 @pytest.fixture(autouse=True)

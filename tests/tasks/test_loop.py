@@ -1,4 +1,4 @@
-"""tasks/engine: the loop against plain ones, and runs that are stopped and go on."""
+"""workbench/training: the loop against plain ones, and runs that are stopped and go on."""
 
 import copy
 import json
@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tasks.engine import checkpoint
-from tasks.engine.errors import UserError
-from tasks.engine.launch import launched
-from tasks.engine.loop import Experiment, train
-from tasks.engine.optimizers import OPTIMIZERS, make_optimizer
-from tasks.engine.program import run_experiment
-from tasks.engine.run_folder import RunFolder
-from tasks.engine.sampling import Sampling
-from tasks.engine.schedules import tabulate, tabulate_timm
-from tasks.engine.seeding import derived_seed, seed_everything
+from workbench.cli.errors import UserError
+from workbench.training import checkpoint
+from workbench.training.launch import launched
+from workbench.training.loop import Experiment, train
+from workbench.training.optimizers import OPTIMIZERS, make_optimizer
+from workbench.training.program import run_experiment
+from workbench.training.run_folder import RunFolder
+from workbench.training.sampling import Sampling
+from workbench.training.schedules import tabulate, tabulate_timm
+from workbench.training.seeding import derived_seed, seed_everything
 
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long() + (X[:, 1] > 1).long()

@@ -19,13 +19,13 @@ from torch import nn
 from torchvision import transforms
 
 from golu import GoLU, replace_activation_by_torch_module
-from tasks.classification.where import Where
-from tasks.engine.checkpoint import previous
 from tasks.image_classification import timm_training_script, train
 from tasks.image_classification.tiny_vit import main as tiny_vit
 from tasks.small_poc import main as small_poc
 from tasks.small_poc import train_vit
 from tasks.small_poc.models import build_model
+from workbench.training.checkpoint import previous
+from workbench.vision.where import Where
 
 ROOT = Path(__file__).parents[2]
 TINY_VIT_21M = ROOT / "tasks/image_classification/tiny_vit/configs/1k/tiny_vit_21m.yaml"

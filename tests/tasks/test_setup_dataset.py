@@ -17,7 +17,6 @@ from PIL import Image
 from torchvision.datasets import ImageFolder, ImageNet
 from torchvision.datasets import imagenet as torchvision_imagenet
 
-from tasks.engine.errors import run
 from tasks.image_classification import setup_dataset as program
 from tests.tasks.imagenet_miniature import (
     DEVKIT,
@@ -31,6 +30,7 @@ from tests.tasks.imagenet_miniature import (
     val_names,
     write_archives,
 )
+from workbench.cli.errors import run
 
 ROOT = Path(__file__).parents[2]
 OWN = "--skip-checksum"

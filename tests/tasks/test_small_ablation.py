@@ -17,12 +17,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tasks.engine import workers
-from tasks.engine.errors import UserError, run
-from tasks.engine.images import Images, load_images
 from tasks.small_poc import ablation, lr_heatmaps, merge_and_plot_contours, run_small_ablation
 from tasks.small_poc.ablation import Configuration, Grid, Point, cells, initial_model, load_merged, missing, train_point
 from tasks.small_poc.merge_and_plot_contours import Panels, Scale
+from workbench.cli.errors import UserError, run
+from workbench.training import workers
+from workbench.vision.datasets import Images, load_images
 
 ROOT = Path(__file__).parents[2]
 SIZES = ("--dataset", "digits", "--limit-train", 100, "--limit-val", 50)

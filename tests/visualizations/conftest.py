@@ -39,8 +39,8 @@ def figure(program, tmp_path):
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """A results folder with trainings of a small model: mlp_1 on digits, ReLU and GoLU, two seeds, two epochs."""
-    from tasks.engine.errors import run
     from tasks.small_poc import main
+    from workbench.cli.errors import run
 
     folder = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()

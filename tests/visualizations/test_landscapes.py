@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from tasks.engine.images import load_images
-from tasks.engine.run_folder import RunFolder
 from tasks.small_poc.models import build_model
 from visualizations.loss_landscapes import contours, loss_landscape_rotation, roughness, surfaces, weight_noise
 from visualizations.shared import landscape
 from visualizations.shared.landscape import Evaluated, Points, direction, evaluate
 from visualizations.shared.surface import grid
+from workbench.training.run_folder import RunFolder
+from workbench.vision.datasets import load_images
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tasks.engine.statistics import estimate
 from visualizations.loss_plots import loss_curves
 from visualizations.shared.seeds import draw_band, with_error
+from workbench.output.estimates import estimate
 
 
 def write_trace(folder, seed, losses, axis="epoch"):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.engine.errors import UserError
 from visualizations.shared.photographs import SAMPLES, photograph, short_name
+from workbench.cli.errors import UserError
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.engine.run_flags import FIVE
 from tests.visualizations.conftest import read_csv
 from visualizations.loss_landscapes import roughness, weight_noise
 from visualizations.plot_model_param_dists import spread_dists
 from visualizations.shared.program import column
 from visualizations.shared.seeds import with_error
 from visualizations.theoretical_experiments.gradient_size import NORM, PLAIN, by_draw
+from workbench.cli.flags import FIVE
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

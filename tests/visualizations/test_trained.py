@@ -5,9 +5,9 @@ import shutil
 import pytest
 import torch
 
-from tasks.engine.run_folder import RunFolder
 from visualizations.plot_model_param_dists import spread_by_layer
 from visualizations.shared import trained
+from workbench.training.run_folder import RunFolder
 
 
 def test_what_is_missing_is_trained_once_and_kept(program, tmp_path, monkeypatch):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.engine.run_folder import RunFolder
-from tasks.engine.seeding import seed_everything
 from tasks.small_poc.models import build_model
 from visualizations.plot_model_param_dists import spread_by_layer, spread_dists
 from visualizations.shared.weights import START
+from workbench.training.run_folder import RunFolder
+from workbench.training.seeding import seed_everything
 
 
 def learned(runs, activation, seed):

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.style import INK
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
 from visualizations.shared.functions import turning_points, values
 from visualizations.shared.panels import grid_of
 from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from workbench.cli.errors import run
+from workbench.output.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

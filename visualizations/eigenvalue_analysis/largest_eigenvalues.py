@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.arguments import Parser, positive_int
-from tasks.engine.errors import UserError, run
-from tasks.engine.progress import Progress
-from tasks.engine.statistics import estimate
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import colour_of, draw_curve, look_of
 from visualizations.shared.functions import values
 from visualizations.shared.gaussian import moments
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import UserError, run
+from workbench.cli.progress import Progress
+from workbench.output.estimates import estimate
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

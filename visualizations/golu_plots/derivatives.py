@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
 from visualizations.shared.functions import extrema, turning_points, values
 from visualizations.shared.panels import legend_below
 from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from workbench.cli.errors import run
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

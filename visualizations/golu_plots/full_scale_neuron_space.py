@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.functions import turning_points, values
 from visualizations.shared.panels import legend_below
 from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from workbench.cli.errors import run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

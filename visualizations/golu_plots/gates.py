@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
 from visualizations.shared.drawing import draw_curve, mark
 from visualizations.shared.functions import GATED, gate
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from workbench.cli.errors import run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

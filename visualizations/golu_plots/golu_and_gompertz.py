@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.style import INK
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve, mark
 from visualizations.shared.functions import GATED, extrema, gate, values
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from workbench.cli.errors import run
+from workbench.output.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import run
 from visualizations.shared.functions import GATED
 from visualizations.shared.golu_parameters import (
     PARAMETERS,
@@ -33,6 +31,8 @@ from visualizations.shared.golu_parameters import (
     legend_of_values,
 )
 from visualizations.shared.program import FigureProgram, Options, Row
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

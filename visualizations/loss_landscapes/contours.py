@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.style import INK
 from visualizations.shared.drawing import power_of_ten
 from visualizations.shared.program import FigureProgram, Options, Row, names_in
 from visualizations.shared.surface import (
@@ -27,6 +25,8 @@ from visualizations.shared.surface import (
     loss_bar,
     surface_rows,
 )
+from workbench.cli.errors import run
+from workbench.output.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,13 +13,13 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.engine.arguments import Parser, positive_int
-from tasks.engine.errors import run
-from tasks.engine.progress import Progress
-from tasks.engine.storage import write_bytes
 from visualizations.loss_landscapes import surfaces
 from visualizations.shared.program import FigureProgram, Options, Row
 from visualizations.shared.surface import add_surface_flags, surface_rows
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import run
+from workbench.cli.progress import Progress
+from workbench.output.storage import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.arguments import Parser, positive_int
-from tasks.engine.errors import run
-from tasks.engine.statistics import Estimate, estimate
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import colour_of, power_of_ten
 from visualizations.shared.landscape import Points, evaluate
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import draw_band, with_error
 from visualizations.shared.trained import add_model_flags, trained
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import run
+from workbench.output.estimates import Estimate, estimate
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
 from visualizations.shared.program import FigureProgram, Options, Row, names_in
 from visualizations.shared.surface import (
     COLOURS,
@@ -29,6 +28,7 @@ from visualizations.shared.surface import (
     loss_bar,
     surface_rows,
 )
+from workbench.cli.errors import run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import UserError, run
-from tasks.engine.run_flags import FIVE
-from tasks.engine.run_folder import RunFolder, place
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import draw_band
 from visualizations.shared.trained import add_model_flags, by_activation, trace_of, trained
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import UserError, run
+from workbench.cli.flags import FIVE
+from workbench.training.run_folder import RunFolder, place
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

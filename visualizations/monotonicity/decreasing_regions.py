@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.functions import minimum_of, values
 from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from workbench.cli.errors import run
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

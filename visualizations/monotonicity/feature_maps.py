@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import UserError, run
-from tasks.engine.style import FAINT, INK
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import colour_of
 from visualizations.shared.functions import minimum_of, values
 from visualizations.shared.panels import grid_of
 from visualizations.shared.photographs import photograph, reduced
 from visualizations.shared.program import FigureProgram, Options, Row, drawable, rows_of
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import UserError, run
+from workbench.output.style import FAINT, INK
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,12 +12,12 @@ unless --results-path names others.
 
 from typing import TYPE_CHECKING
 
-from tasks.engine.errors import run
-from tasks.engine.style import INK
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import draw_band
 from visualizations.shared.trained import add_model_flags
 from visualizations.shared.weights import START, weights_of
+from workbench.cli.errors import run
+from workbench.output.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import run
-from tasks.engine.statistics import Estimate, estimate
-from tasks.engine.style import INK
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import with_error
 from visualizations.shared.trained import add_model_flags
 from visualizations.shared.weights import START, weights_of
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import run
+from workbench.output.estimates import Estimate, estimate
+from workbench.output.style import INK
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

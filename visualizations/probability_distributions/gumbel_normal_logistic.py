@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
 from visualizations.shared.distributions import GATES, density, distribution, label_of, median, mode, moments
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.panels import legend_below
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from workbench.cli.errors import run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.style import INK
-from tasks.engine.tables import plain_table
 from visualizations.shared.distributions import GATES, NAMES, density, label_of, moments
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.panels import legend_below
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from workbench.cli.errors import run
+from workbench.output.style import INK
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.engine.style import line_of
+from workbench.output.style import line_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

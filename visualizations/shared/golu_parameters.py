@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from golu import formula, get_activation_function
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import UserError
-from tasks.engine.run_flags import require_distinct
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
 from visualizations.shared.functions import Function, derivative_of, extrema
 from visualizations.shared.panels import legend_below
 from visualizations.shared.program import Options, Row, column, names_in, rows_of
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import UserError
+from workbench.cli.flags import require_distinct
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

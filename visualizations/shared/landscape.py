@@ -25,15 +25,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tasks.engine.errors import Stopped, UserError
-from tasks.engine.images import Images
-from tasks.engine.launch import cores
-from tasks.engine.progress import Progress
-from tasks.engine.run_folder import RunFolder
-from tasks.engine.seeding import generator_for
-from tasks.engine.storage import prepare_folder, write_json
-from tasks.engine.workers import in_processes
 from visualizations.shared.trained import images_of, model_of
+from workbench.cli.errors import Stopped, UserError
+from workbench.cli.progress import Progress
+from workbench.output.storage import prepare_folder, write_json
+from workbench.training.launch import cores
+from workbench.training.run_folder import RunFolder
+from workbench.training.seeding import generator_for
+from workbench.training.workers import in_processes
+from workbench.vision.datasets import Images
 
 NORMALISATIONS = ("filter", "whole")
 EVALUATION_BATCH = 200  # fast on a CPU; changes no result beyond rounding

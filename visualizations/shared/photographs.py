@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.engine.errors import UserError
+from workbench.cli.errors import UserError
 
 SAMPLES = ("china", "flower")  # 427 x 640 each, by courtesy of scikit-learn; no download
 SMALLEST = 8  # pixels on a side

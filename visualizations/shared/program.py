@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from golu import available_activations
-from tasks.engine.arguments import Parser
-from tasks.engine.run_flags import FIVE, add_activations_flag, require_distinct
-from tasks.engine.storage import prepare_folder, write_text
-from tasks.engine.style import figure_style, save_figure
-from tasks.engine.tables import to_csv
+from workbench.cli.arguments import Parser
+from workbench.cli.flags import FIVE, add_activations_flag, require_distinct
+from workbench.output.storage import prepare_folder, write_text
+from workbench.output.style import figure_style, save_figure
+from workbench.output.tables import to_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasks.engine.plot import draw_mean
-from tasks.engine.statistics import Estimate
 from visualizations.shared.drawing import look_of
+from workbench.output.estimates import Estimate
+from workbench.training.curves import draw_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.arguments import Parser, positive_float, seed
 from visualizations.shared.drawing import power_of_ten
 from visualizations.shared.landscape import NORMALISATIONS, Points, evaluate
 from visualizations.shared.program import Options, Row, column
 from visualizations.shared.trained import add_model_flags, trained
+from workbench.cli.arguments import Parser, positive_float, seed
 
 if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable

@@ -12,15 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.engine import checkpoint
-from tasks.engine.arguments import Parser, one_of, positive_int, seed
-from tasks.engine.errors import Stopped, UserError
-from tasks.engine.images import DATASETS, Images, load_images
-from tasks.engine.launch import cores
-from tasks.engine.progress import Progress
-from tasks.engine.run_folder import RunFolder
 from tasks.small_poc.models import MODELS, build_model
 from visualizations.shared.program import Options
+from workbench.cli.arguments import Parser, one_of, positive_int, seed
+from workbench.cli.errors import Stopped, UserError
+from workbench.cli.progress import Progress
+from workbench.training import checkpoint
+from workbench.training.launch import cores
+from workbench.training.run_folder import RunFolder
+from workbench.vision.datasets import DATASETS, Images, load_images
 
 if TYPE_CHECKING:
     from torch import nn

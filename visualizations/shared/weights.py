@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.run_folder import RunFolder
-from tasks.engine.seeding import seed_everything
 from tasks.small_poc.models import build_model
 from visualizations.shared.program import Options
 from visualizations.shared.trained import images_of, model_of, trained
+from workbench.training.run_folder import RunFolder
+from workbench.training.seeding import seed_everything
 
 if TYPE_CHECKING:
     from torch import nn

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.style import INK
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import mark
 from visualizations.shared.normal_inputs import draw_over, on_grid, rows_over
 from visualizations.shared.panels import grid_of, legend_below
 from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from workbench.cli.errors import run
+from workbench.output.style import INK
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -31,15 +31,15 @@ import torch
 import torch.nn.functional as F
 
 from golu import get_activation_function
-from tasks.engine.arguments import Parser, positive_int
-from tasks.engine.errors import run
-from tasks.engine.seeding import generator_for
-from tasks.engine.style import INK
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import draw_curve, power_of_ten
 from visualizations.shared.gaussian import moments
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import draw_band
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import run
+from workbench.output.style import INK
+from workbench.output.tables import plain_table
+from workbench.training.seeding import generator_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

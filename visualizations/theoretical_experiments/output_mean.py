@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.engine.errors import run
-from tasks.engine.style import INK
 from visualizations.shared.drawing import colour_of, mark
 from visualizations.shared.normal_inputs import draw_over, rows_over
 from visualizations.shared.panels import legend_below
 from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from workbench.cli.errors import run
+from workbench.output.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,19 +26,19 @@ import numpy as np
 import torch
 
 from golu import get_activation_function
-from tasks.engine.arguments import Parser, positive_int
-from tasks.engine.errors import UserError, run
-from tasks.engine.progress import Progress
-from tasks.engine.run_flags import require_distinct
-from tasks.engine.statistics import estimate, paired_difference
-from tasks.engine.style import INK
-from tasks.engine.tables import plain_table
 from visualizations.shared.drawing import colour_of
 from visualizations.shared.gaussian import moments
 from visualizations.shared.panels import grid_of
 from visualizations.shared.photographs import SAMPLES, photograph, reduced, short_name
 from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
 from visualizations.shared.seeds import with_error
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import UserError, run
+from workbench.cli.flags import require_distinct
+from workbench.cli.progress import Progress
+from workbench.output.estimates import estimate, paired_difference
+from workbench.output.style import INK
+from workbench.output.tables import plain_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

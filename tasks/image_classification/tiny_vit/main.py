@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tasks.classification.flags import add_file_flags, add_run_flags, where
-from tasks.classification.timm_training import Settings, run_timm
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import UserError, run
-from tasks.engine.settings import add_settings, chosen, from_mapping
+from tasks.image_classification.timm_training import Settings, run_timm
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import UserError, run
+from workbench.cli.settings import add_settings, chosen, from_mapping
+from workbench.vision.flags import add_file_flags, add_run_flags, where
 
 CONFIGS = Path(__file__).parent / "configs"
 DESCRIPTION = """\

@@ -14,24 +14,24 @@ import torch.nn.functional as F
 from torch import nn
 
 from golu.activations import unknown_name
-from tasks.classification.evaluation import evaluate
-from tasks.classification.files import FromFiles, Transform
-from tasks.classification.models import check_input, share_statistics, timm_classifier
-from tasks.classification.where import Where
-from tasks.engine.arguments import (
+from workbench.cli.arguments import (
     non_negative_float,
     non_negative_int,
     positive_float,
     positive_int,
     unit_float,
 )
-from tasks.engine.errors import UserError
-from tasks.engine.launch import placed, process_count
-from tasks.engine.loop import Batch, Experiment
-from tasks.engine.program import run_experiment
-from tasks.engine.sampling import Sampling
-from tasks.engine.schedules import tabulate_timm
-from tasks.engine.settings import configuration, setting, several
+from workbench.cli.errors import UserError
+from workbench.cli.settings import configuration, setting, several
+from workbench.training.launch import placed, process_count
+from workbench.training.loop import Batch, Experiment
+from workbench.training.program import run_experiment
+from workbench.training.sampling import Sampling
+from workbench.training.schedules import tabulate_timm
+from workbench.vision.evaluation import evaluate
+from workbench.vision.files import FromFiles, Transform
+from workbench.vision.models import check_input, share_statistics, timm_classifier
+from workbench.vision.where import Where
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

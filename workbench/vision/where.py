@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from golu.activations import unknown_name
-from tasks.classification.files import Split, open_folder, open_pixels
-from tasks.engine.errors import UserError
-from tasks.engine.images import DATASETS
-from tasks.engine.run_folder import RunFolder
+from workbench.cli.errors import UserError
+from workbench.training.run_folder import RunFolder
+from workbench.vision.datasets import DATASETS
+from workbench.vision.files import Split, open_folder, open_pixels
 
 
 @dataclass(frozen=True)
 class Where:
     """What the numbers do not depend on, and where the data come from."""
 
-    dataset: str  # torch/imagenet, folder, torch/cifar10, or one of tasks.engine.images
+    dataset: str  # torch/imagenet, folder, torch/cifar10, or one of workbench.vision.datasets
     data_dir: Path
     results: Path
     activation: str

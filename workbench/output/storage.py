@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks.engine.errors import UserError
+from workbench.cli.errors import UserError
 
 
 def write_bytes(path: Path, content: bytes) -> None:

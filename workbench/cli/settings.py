@@ -9,8 +9,8 @@ from dataclasses import field, fields, replace
 from typing import Any, TypeVar
 
 from golu.activations import unknown_name
-from tasks.engine.arguments import Parser
-from tasks.engine.errors import UserError
+from workbench.cli.arguments import Parser
+from workbench.cli.errors import UserError
 
 S = TypeVar("S")
 

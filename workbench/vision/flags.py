@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from tasks.classification.where import Where
-from tasks.engine import run_flags
-from tasks.engine.arguments import Parser, non_negative_int, one_of, positive_int
-from tasks.engine.launch import cores
+from workbench.cli import flags as run_flags
+from workbench.cli.arguments import Parser, non_negative_int, one_of, positive_int
+from workbench.training.launch import cores
+from workbench.vision.where import Where
 
 
 def add_run_flags(parser: Parser, results: list[str], activation: list[str]) -> None:

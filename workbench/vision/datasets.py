@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from tasks.engine.errors import UserError
+from workbench.cli.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

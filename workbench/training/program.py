@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tasks.engine.environment import describe
-from tasks.engine.errors import Stopped
-from tasks.engine.launch import launched
-from tasks.engine.loop import Experiment, train
-from tasks.engine.memory import peak_memory_mb
-from tasks.engine.plot import draw_run
-from tasks.engine.run_folder import RunFolder, place
-from tasks.engine.seeding import seed_everything
+from workbench.cli.errors import Stopped
+from workbench.output.environment import describe
+from workbench.training.curves import draw_run
+from workbench.training.launch import launched
+from workbench.training.loop import Experiment, train
+from workbench.training.memory import peak_memory_mb
+from workbench.training.run_folder import RunFolder, place
+from workbench.training.seeding import seed_everything
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

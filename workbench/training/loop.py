@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tasks.engine import checkpoint
-from tasks.engine.environment import peak_flops
-from tasks.engine.errors import UserError
-from tasks.engine.launch import by_process, share_buffers, total
-from tasks.engine.progress import Progress
-from tasks.engine.run_folder import Events, RunFolder, Trace
-from tasks.engine.seeding import derived_seed, seed_everything
+from workbench.cli.errors import UserError
+from workbench.cli.progress import Progress
+from workbench.output.environment import peak_flops
+from workbench.training import checkpoint
+from workbench.training.launch import by_process, share_buffers, total
+from workbench.training.run_folder import Events, RunFolder, Trace
+from workbench.training.seeding import derived_seed, seed_everything
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from tasks.engine.errors import UserError
-from tasks.engine.images import limited, load_pixels
-from tasks.engine.sampling import Sampling
-from tasks.engine.seeding import derived_seed, seed_everything
+from workbench.cli.errors import UserError
+from workbench.training.sampling import Sampling
+from workbench.training.seeding import derived_seed, seed_everything
+from workbench.vision.datasets import limited, load_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -122,7 +122,7 @@ def open_folder(path: Path, limit_train: int | None = None, limit_val: int | Non
 
 
 def open_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
-    """One of the data sets of tasks.engine.images as pictures."""
+    """One of the data sets of workbench.vision.datasets as pictures."""
     pixels = load_pixels(name, data_dir, limit_train, limit_val)
     return Split(Pixels(pixels.train_x, pixels.train_y), Pixels(pixels.val_x, pixels.val_y), pixels.classes)
 

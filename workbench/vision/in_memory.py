@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tasks.engine.images import Images
-from tasks.engine.sampling import Sampling
-from tasks.engine.seeding import generator_for
+from workbench.training.sampling import Sampling
+from workbench.training.seeding import generator_for
+from workbench.vision.datasets import Images
 
 EVALUATION_BATCH = 1000  # changes speed and memory only
 SHIFT = 4  # pixels, at most

@@ -11,7 +11,7 @@ from torch import nn
 
 from golu import find_activations, get_activation_function, replace_activation_by_name
 from golu.activations import unknown_name
-from tasks.engine.errors import UserError
+from workbench.cli.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

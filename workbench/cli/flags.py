@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from golu import available_activations
-from tasks.engine.arguments import Parser, one_of, positive_int, seed
-from tasks.engine.errors import UserError
+from workbench.cli.arguments import Parser, one_of, positive_int, seed
+from workbench.cli.errors import UserError
 
 FIVE = ("ReLU", "GELU", "Swish", "Mish", "GoLU")  # the activations that are compared unless others are named
 

@@ -4,10 +4,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasks.engine.run_folder import RunFolder, Trace, place
-from tasks.engine.statistics import estimate
-from tasks.engine.storage import write_bytes
-from tasks.engine.style import figure_style, line_of
+from workbench.output.estimates import estimate
+from workbench.output.storage import write_bytes
+from workbench.output.style import figure_style, line_of
+from workbench.training.run_folder import RunFolder, Trace, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.engine.storage import write_bytes
+from workbench.output.storage import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

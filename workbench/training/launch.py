@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from tasks.engine.errors import UserError
-from tasks.engine.memory import keep_freed_memory
+from workbench.cli.errors import UserError
+from workbench.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

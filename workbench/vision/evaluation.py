@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tasks.engine.errors import UserError
-from tasks.engine.launch import total
+from workbench.cli.errors import UserError
+from workbench.training.launch import total
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

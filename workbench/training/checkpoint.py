@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from tasks.engine.errors import UserError
-from tasks.engine.storage import write_bytes
+from workbench.cli.errors import UserError
+from workbench.output.storage import write_bytes
 
 State = dict[str, Any]
 

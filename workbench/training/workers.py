@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from tasks.engine.errors import UserError
+from workbench.cli.errors import UserError
 
 R = TypeVar("R")
 

@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from tasks.engine.errors import UserError
+from workbench.cli.errors import UserError
 
 
 def tabulate(lr: float, length: int, make: Callable[[Optimizer], LRScheduler]) -> list[float]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tasks.engine.errors import UserError
-from tasks.engine.seeding import generator_for
+from workbench.cli.errors import UserError
+from workbench.training.seeding import generator_for
 
 
 @dataclass(frozen=True)

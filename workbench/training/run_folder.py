@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.engine import checkpoint
-from tasks.engine.errors import UserError
-from tasks.engine.storage import prepare_folder, require_same, write_json
+from workbench.cli.errors import UserError
+from workbench.output.storage import prepare_folder, require_same, write_json
+from workbench.training import checkpoint
 
 Trace = list[dict[str, Any]]  # one entry an evaluation; it begins with its "epoch" or "step"
 

@@ -1,1 +1,0 @@
-"""What the classification programs share: data, augmentation, evaluation, models and flags."""

@@ -1,0 +1,1 @@
+"""What every program stands on; knows no task."""

@@ -1,0 +1,1 @@
+"""How a program talks: running it, arguments, settings, flags, progress, errors."""

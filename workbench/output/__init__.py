@@ -1,0 +1,1 @@
+"""What a program writes: storage, tables, estimates, plot style, environment."""

@@ -1,0 +1,1 @@
+"""What trains: the loop, its processes, samples, rates, checkpoints and stored runs."""

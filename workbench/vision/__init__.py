@@ -1,0 +1,1 @@
+"""What tasks on images share: data sets, image files, models, classification metrics."""
