@@ -5,7 +5,8 @@ python -m benchmarks.accuracy --sample 256    every 256th chunk of 2^20 inputs: 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from benchmarks import report
 from benchmarks.candidates import EAGER, Function
 from workbench.cli.arguments import one_of, positive_int
-from workbench.cli.errors import UserError, run
+from workbench.cli.errors import run
 
 NAMES = ["GoLU", "formula", "SiLU", "GELU", "Mish"]
 CHUNK = 2**20
@@ -26,15 +27,6 @@ def exact_golu(x: Tensor) -> tuple[Tensor, Tensor]:
     y, slope = x * g, g * (1 + x * u)
     gone = u > 800  # exp(-800) is 0 in float64 too; without this, inf * 0
     return torch.where(gone, x.clamp(min=-1) * 0.0, y), torch.where(gone, 0.0, torch.where(x == math.inf, 1.0, slope))
-
-
-def exact_native(function: Function) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """torch's own float64 implementation as the reference of its float32 one."""
-
-    def reference(x: Tensor) -> tuple[Tensor, Tensor]:
-        return value_and_slope(function, x)
-
-    return reference
 
 
 def value_and_slope(function: Function, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,44 +101,37 @@ def sweep(dtype: torch.dtype, names: list[str], device: str, sample: int) -> dic
         if not finite.all():
             x = x[finite]
         for name in names if len(x) else ():
-            exact = exact_golu if name in ("GoLU", "formula") else exact_native(EAGER[name])
+            # the reference of torch's own is its implementation in float64
+            exact = exact_golu if name in ("GoLU", "formula") else partial(value_and_slope, EAGER[name])
             results[name] = merge(results[name], measure(EAGER[name], exact, x))
     return {name: row for name, row in results.items() if row is not None}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = report.parser("accuracy", __doc__)
-    parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
     parser.add_argument(
         "--activations", nargs="+", type=one_of("activation", NAMES), default=NAMES, help=", ".join(NAMES)
     )
     parser.add_argument("--sample", type=positive_int, default=1, help="look at one chunk of float32 inputs in so many")
-    arguments = report.parse(parser)
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device here")
+    options = report.parse(parser, arguments)
+    report.require_device(options.device)
     sections, numbers = {}, {}
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         name = str(dtype).removeprefix("torch.")
-        numbers[name] = sweep(dtype, arguments.activations, arguments.device, arguments.sample)
+        numbers[name] = sweep(dtype, options.activations, options.device, options.sample)
         lines = [[of, *(f"{row[key]:.4g}" for key in COLUMNS)] for of, row in numbers[name].items()]
         inputs = next(iter(numbers[name].values()))["inputs"]
         heading = f"{name}: largest errors over {inputs:,} finite inputs"
         sections[heading] = report.table(["", *COLUMNS.values()], lines)
         print(f"\n{heading}\n{sections[heading]}", flush=True)
-    which = (
-        "Every finite number" if arguments.sample == 1 else f"One chunk in {arguments.sample} of the float32 numbers"
-    )
+    which = "Every finite number" if options.sample == 1 else f"One chunk in {options.sample} of the float32 numbers"
     report.write(
-        "accuracy",
-        arguments.device,
-        "Accuracy",
+        "accuracy", options, "Accuracy",
         f"{which}, against float64. The value's error is in units in the last place (ulp), over results that are "
         "normal numbers and over subnormal ones. The derivative's is the smaller of its ulp and of its absolute error "
         "in units of eps/2 (2^-24 for float32), then the absolute alone; near a derivative of 0, ulp mean nothing.",
-        sections,
-        numbers,
-        arguments.output,
-    )
+        sections, numbers,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda, language_cuda and 
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import torch
 
@@ -24,9 +25,8 @@ STEPS = [
 ]
 
 
-def main() -> None:
-    parser = report.parser("gpu", __doc__)
-    arguments = report.parse(parser)
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = report.parse(report.parser("gpu", __doc__, device=False), arguments)
     if not torch.cuda.is_available():
         raise UserError(
             "torch sees no CUDA device here; the CPU benchmarks are benchmarks.ops, .accuracy, .memory, .compiled"
@@ -35,15 +35,15 @@ def main() -> None:
         [sys.executable, "-m", "pytest", "-m", "gpu", "tests", "-q"], capture_output=True, text=True, check=False
     )
     where = "\n".join(f"{key}: {value}" for key, value in environment.describe("cuda").items())
-    storage.write_text(arguments.output / "gpu_tests.txt", f"{where}\n\n{tests.stdout}{tests.stderr}")
+    storage.write_text(options.output / "gpu_tests.txt", f"{where}\n\n{tests.stdout}{tests.stderr}")
     print(tests.stdout)
     failed = ["the tests marked gpu"] if tests.returncode else []
     for module, *flags in STEPS:
-        command = [sys.executable, "-m", module, *flags, "--output", str(arguments.output)]
+        command = [sys.executable, "-m", module, *flags, "--output", str(options.output)]
         if subprocess.run(command, check=False).returncode:
             failed.append(module)
     if failed:
-        raise UserError(f"failed: {', '.join(failed)}; see the output above and {arguments.output / 'gpu_tests.txt'}")
+        raise UserError(f"failed: {', '.join(failed)}; see the output above and {options.output / 'gpu_tests.txt'}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ python -m benchmarks.language --compile
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,17 +18,20 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from benchmarks.epochs import Epoch, measured_twice, rows, text
+from golu.activations import compared_activations
 from tasks.gpt.config import RECIPES
-from tasks.gpt.experiment import make_experiment
 from tasks.gpt.settings import Settings
+from tasks.gpt.task import LanguageModelling
 from tasks.gpt.tokens import TokenFiles
-from workbench.cli.arguments import one_of, positive_int
-from workbench.cli.errors import UserError, run
-from workbench.training.launch import launched
-from workbench.training.loop import train
+from workbench.cli.arguments import positive_int
+from workbench.cli.errors import run
+from workbench.training.launch import Machine, check_device, launched
+from workbench.training.loop import Loop
+from workbench.training.runs import StoredRun
 from workbench.training.seeding import seed_everything
+from workbench.training.task import Source
 
-NAMES = ["GELU", "ReLU", "Swish", "Mish", "GoLU"]
+NAMES = sorted(compared_activations(), key=lambda name: name != "GELU")  # what GPTs have comes first
 
 
 class PlainBlock(nn.Module):
@@ -111,17 +115,28 @@ def plain_epoch(settings: Settings, tokens: TokenFiles, device: str, compile: bo
     return epoch
 
 
+class Unevaluated(LanguageModelling):
+    """Trains, and measures nothing else."""
+
+    def evaluate(self, model: nn.Module, sampling: object, accelerator: object) -> dict[str, float]:
+        return {each.key: 0.0 for each in self.metrics}
+
+
 def loop_epoch(accelerator, settings: Settings, tokens: TokenFiles, compile: bool, activation: str) -> Epoch:  # type: ignore[no-untyped-def]
-    """The same as tasks.gpt.train does it."""
+    """The same as tasks.gpt.train does it, of one model that goes on learning."""
+    device = accelerator.device.type
+    task = Unevaluated(settings, Source("random"), Machine(device, compile=compile))
+    task.take(tokens, accelerator.device)
     seed_everything(0)
-    experiment = make_experiment(settings, tokens, activation, 0, accelerator, compile)
-    experiment.evaluate = lambda model: {"val_loss": 0.0}
+    model = task.model(activation)
+    task.model = lambda activation: model  # type: ignore[method-assign]
+    run = StoredRun(Path(), "", "", activation, 0)
 
     def epoch() -> float:
-        _synchronize(accelerator.device.type)
+        _synchronize(device)
         start = time.perf_counter()
-        train(experiment, accelerator, after_step=lambda: None)
-        _synchronize(accelerator.device.type)
+        Loop(task, run, accelerator).train(after_step=lambda: None)
+        _synchronize(device)
         return time.perf_counter() - start
 
     return epoch
@@ -132,24 +147,19 @@ def _synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def main() -> None:
-    parser = report.parser("language", __doc__ or "")
-    parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = report.parser("language", __doc__)
     parser.add_argument(
         "--rounds", type=positive_int, default=5, help="epochs of each of two models; the median is reported"
     )
     parser.add_argument("--compile", action="store_true", help="run all models through torch.compile")
-    arguments = report.parse(parser)
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device here")
-    device, compile, cuda = arguments.device, arguments.compile, arguments.device == "cuda"
+    options = report.parse(parser, arguments)
+    check_device(options.device)
+    device, compile, cuda = options.device, options.compile, options.device == "cuda"
     dtype = "bfloat16" if cuda else "float32"
     sizes = {
         "tiny": (1024, replace(RECIPES["tiny"], max_iters=20)),
-        "babyGPT": (
-            50304,
-            replace(RECIPES["baby_gpt"], max_iters=20 if cuda else 2, batch_size=40 if cuda else 4),
-        ),
+        "babyGPT": (50304, replace(RECIPES["baby_gpt"], max_iters=20 if cuda else 2, batch_size=40 if cuda else 4)),
     }
     numbers = {}
     with launched(device) as accelerator:
@@ -161,25 +171,21 @@ def main() -> None:
             count = settings.max_iters * settings.batch_size * settings.block_size
             plain = partial(plain_epoch, settings, tokens, device, compile)
             ours = partial(loop_epoch, accelerator, settings, tokens, compile)
-            beside = measured_twice({"plain loop": plain, "this loop": partial(ours, "GELU")}, arguments.rounds)
+            beside = measured_twice({"plain loop": plain, "this loop": partial(ours, "GELU")}, options.rounds)
             numbers[f"{size} with GELU"] = rows(beside, count, "tokens", "plain loop")
-            by_activation = measured_twice({name: partial(ours, name) for name in NAMES}, arguments.rounds)
+            by_activation = measured_twice({name: partial(ours, name) for name in NAMES}, options.rounds)
             numbers[f"{size} with each activation"] = rows(by_activation, count, "tokens", "GELU")
     sections = {name: text(each, "tokens") for name, each in numbers.items()}
     print("\n\n".join(sections.values()))
     batches = " and ".join(f"{recipe.batch_size} x {recipe.block_size}" for _, recipe in sizes.values())
     report.write(
-        "language_compiled" if compile else "language",
-        device,
-        "Training speed of GPTs",
+        "language_compiled" if compile else "language", options, "Training speed of GPTs",
         f"{dtype}, {torch.get_num_threads()} threads{', torch.compile' if compile else ''}. tiny: 4 layers of 128, "
         "knows 1024 tokens; babyGPT: 6 layers of 384, dropout 0.2, knows 50304 tokens. A step has one batch of "
-        f"{batches} tokens. Two models of each in turn, medians of {arguments.rounds} rounds; speed is relative to the "
+        f"{batches} tokens. Two models of each in turn, medians of {options.rounds} rounds; speed is relative to the "
         "first row, and above 1 is faster.",
-        sections,
-        numbers,
-        arguments.output,
-    )
+        sections, numbers,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

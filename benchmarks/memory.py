@@ -3,6 +3,7 @@
 python -m benchmarks.memory
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -15,9 +16,9 @@ from workbench.training.memory import kept_for_backward
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def main() -> None:
-    parser = report.parser("memory", __doc__)
-    arguments = report.parse(parser)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = report.parser("memory", __doc__, device=False)
+    options = report.parse(parser, arguments)
     n = 2**20
     numbers = {}
     for name, function in EAGER.items():
@@ -27,15 +28,11 @@ def main() -> None:
     text = report.table(["bytes per element", *DTYPES], lines)
     print(text)
     report.write(
-        "memory",
-        "cpu",
-        "Memory kept for the backward pass",
+        "memory", options, "Memory kept for the backward pass",
         "Bytes per element of everything that autograd saves (saved_tensors_hooks, distinct storages, the input "
         "included). 4 in fp32 is one input and nothing else.",
-        {"Eager": text},
-        numbers,
-        arguments.output,
-    )
+        {"Eager": text}, numbers,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

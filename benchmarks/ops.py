@@ -4,6 +4,7 @@ python -m benchmarks.ops
 python -m benchmarks.ops --device cuda
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -59,17 +60,22 @@ def overhead(device: str, rounds: int) -> list[dict]:
     both = timing.interleaved({name: partial(_forward_backward, f, leaf, dy) for name, f in functions.items()}, rounds)
     rows = []
     for name in functions:
-        base = "nn.SiLU()" if "." in name else "SiLU"
-        rows.append(
-            {
-                "name": name,
-                "forward_us": timing.median(alone, name) * 1e6,
-                "forward_to_silu": timing.ratio(alone, name, base),
-                "both_us": timing.median(both, name) * 1e6,
-                "both_to_silu": timing.ratio(both, name, base),
-            }
-        )
+        row = {"name": name}
+        for what, samples in (("forward", alone), ("both", both)):
+            row[f"{what}_us"] = timing.median(samples, name) * 1e6
+            row[f"{what}_to_silu"] = timing.ratio(samples, name, "nn.SiLU()" if "." in name else "SiLU")
+        rows.append(row)
     return rows
+
+
+def overhead_table(rows: list[dict]) -> str:
+    columns = ["16 elements", "forward, us", "to SiLU", "forward and backward, us", "to SiLU"]
+    lines = [
+        [r["name"], f"{r['forward_us']:.2f}", f"{r['forward_to_silu']:.2f}",
+         f"{r['both_us']:.1f}", f"{r['both_to_silu']:.2f}"]
+        for r in rows
+    ]  # fmt: skip
+    return report.table(columns, lines)
 
 
 def _forward_backward(function: candidates.Function, x: Tensor, dy: Tensor) -> object:
@@ -82,7 +88,7 @@ def elementwise_table(rows: list[dict], direction: str, copy_share: bool) -> str
     ratios = ["GoLU/SiLU", "formula/GoLU", *(["GoLU, share of copy bandwidth"] if copy_share else [])]
     lines = []
     for log2 in sorted({row["log2"] for row in rows}):
-        at = {row["name"]: row for row in rows if row["log2"] == log2 and row["direction"] == direction}
+        at = {row["name"]: row for row in rows if (row["log2"], row["direction"]) == (log2, direction)}
         line = [f"2^{log2}", *(f"{at[name]['ns']:.3g}" for name in names)]
         line += [f"{at['GoLU']['to_silu']:.2f}", f"{1 / at['GoLU']['to_formula']:.1f}"]
         if copy_share:  # forward moves as much as a copy, backward half as much again
@@ -92,65 +98,47 @@ def elementwise_table(rows: list[dict], direction: str, copy_share: bool) -> str
     return report.table(["elements", *names, *ratios], lines)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = report.parser("ops", __doc__)
-    parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
     parser.add_argument(
         "--dtypes", nargs="+", type=one_of("dtype", DTYPES), default=list(DTYPES), help="of fp32 bf16 fp16"
     )
     parser.add_argument("--smallest", type=positive_int, default=10, help="log2 of the smallest number of elements")
     parser.add_argument("--largest", type=positive_int, default=24, help="log2 of the largest number of elements")
     parser.add_argument("--rounds", type=positive_int, default=15, help="samples of each; the median is reported")
-    arguments = report.parse(parser)
-    device = arguments.device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device here")
-    if arguments.largest < arguments.smallest:
+    options = report.parse(parser, arguments)
+    device = options.device
+    report.require_device(device)
+    if options.largest < options.smallest:
         raise UserError("--largest must not be below --smallest")
     keep_freed_memory()
     most = torch.get_num_threads()
-    sizes = list(range(arguments.smallest, arguments.largest + 1, 2))
+    sizes = list(range(options.smallest, options.largest + 1, 2))
     sections, numbers = {}, {"elementwise": {}, "overhead": []}
-    for name in arguments.dtypes:
+    for name in options.dtypes:
         for threads in [1, most] if device == "cpu" and most > 1 else [most]:
             torch.set_num_threads(threads)
-            rows = elementwise(device, DTYPES[name], threads, sizes, arguments.rounds)
+            rows = elementwise(device, DTYPES[name], threads, sizes, options.rounds)
             numbers["elementwise"].setdefault(name, []).extend(rows)
             for direction in ("forward", "backward"):
-                heading = f"{name}, {direction}" + (
-                    f", {threads} thread{'s' * (threads > 1)}" if device == "cpu" else ""
-                )
-                sections[f"{heading}: ns per element"] = elementwise_table(rows, direction, device == "cuda")
-                print(f"\n{heading}\n{sections[f'{heading}: ns per element']}", flush=True)
+                on = f", {threads} thread{'s' * (threads > 1)}" if device == "cpu" else ""
+                text = elementwise_table(rows, direction, device == "cuda")
+                sections[f"{name}, {direction}{on}: ns per element"] = text
+                print(f"\n{name}, {direction}{on}\n{text}", flush=True)
     torch.set_num_threads(1 if device == "cpu" else most)
-    numbers["overhead"] = overhead(device, max(arguments.rounds, 31))
+    numbers["overhead"] = overhead(device, max(options.rounds, 31))
     torch.set_num_threads(most)
-    columns = ["16 elements", "forward, us", "to SiLU", "forward and backward, us", "to SiLU"]
-    lines = [
-        [
-            r["name"],
-            f"{r['forward_us']:.2f}",
-            f"{r['forward_to_silu']:.2f}",
-            f"{r['both_us']:.1f}",
-            f"{r['both_to_silu']:.2f}",
-        ]
-        for r in numbers["overhead"]
-    ]
-    sections["Overhead of a call"] = report.table(columns, lines)
+    sections["Overhead of a call"] = overhead_table(numbers["overhead"])
     print(f"\n{sections['Overhead of a call']}")
     report.write(
-        "ops",
-        device,
-        "Speed of the operation",
+        "ops", options, "Speed of the operation",
         "All in one process, measured in turn; medians of "
-        f"{arguments.rounds} rounds, ratios are medians of the ratios within a round. Forward is the public function "
+        f"{options.rounds} rounds, ratios are medians of the ratios within a round. Forward is the public function "
         "without gradient, backward is torch.autograd.grad through it (engine included). GoLU/SiLU below 1: GoLU is "
         "faster; formula/GoLU: how many times faster GoLU is than the plain formula. Freed memory is reused, so "
         "that page faults are not measured.",
-        sections,
-        numbers,
-        arguments.output,
-    )
+        sections, numbers,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -2,60 +2,66 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from golu import kernels
-from workbench.cli.arguments import Parser
+from workbench.cli.arguments import Parser, one_of
+from workbench.cli.errors import UserError
 from workbench.output import environment, storage
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A command line with the flag that all share: where to write."""
-    built = Parser(f"python -m benchmarks.{name}", description)
+def parser(name: str, description: str | None, device: bool = True) -> Parser:
+    """A command line with the flags that all share: where to write, and unless it goes without saying where to run."""
+    built = Parser(f"python -m benchmarks.{name}", description or "")
     built.add_argument("--output", type=Path, default=RESULTS, help="folder for the JSON and the markdown table")
+    if device:
+        built.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
     return built
 
 
-def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The arguments; the folder is made now, before anything is measured that could not be stored."""
-    arguments = parser.parse_args()
-    storage.prepare_folder(arguments.output)
-    return arguments
+def parse(parser: Parser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments; the folder is made now, before anything is measured that could not be stored."""
+    options = parser.parse_args(arguments)
+    storage.prepare_folder(options.output)
+    return options
+
+
+def require_device(device: str) -> None:
+    """Refuse a GPU that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here")
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
     """A markdown table, first column to the left, the others to the right, padded so that it reads as text too."""
-    cells = [columns, *rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
 
-    def line(row: list[str]) -> str:
-        padded = [
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "| " + " | ".join(padded) + " |"
+    def line(first: str, *others: str) -> str:
+        padded = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        return f"| {' | '.join([first.ljust(widths[0]), *padded])} |"
 
-    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
-    return "\n".join([line(columns), rule, *map(line, rows)])
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])])
+    return "\n".join([line(*columns), f"|{rule}|", *(line(*row) for row in rows)])
 
 
-def write(name: str, device: str, title: str, how: str, sections: dict[str, str], numbers: Any, output: Path) -> None:
+def write(name: str, options: argparse.Namespace, title: str, how: str, sections: dict[str, str], numbers: Any) -> None:
     """Write `<name>_<device>.json` and `.md`, and say where."""
+    device, output = getattr(options, "device", "cpu"), options.output
     where = environment.describe(device)
-    kernel = kernels.kernel_for(device)
-    where["kernel"] = kernel.name
-    lines = [f"# {title}", "", how, ""]
-    lines.append(
-        f"Measured on {where['gpu'] or where['cpu']}, torch {where['torch']}, Python {where['python']}, "
-        f"kernel: {kernel.name}, commit {where['commit'] or 'unknown'}."
-    )
-    for heading, text in sections.items():
-        lines += ["", f"## {heading}", "", text]
-    storage.write_json(output / f"{name}_{device}.json", {"environment": where, "numbers": _finite(numbers)})
-    storage.write_text(output / f"{name}_{device}.md", "\n".join(lines) + "\n")
-    print(f"\nwritten: {output / f'{name}_{device}.md'} and .json")
+    where["kernel"] = kernels.kernel_for(device).name
+    machine = f"{where['gpu'] or where['cpu']}, torch {where['torch']}, Python {where['python']}"
+    measured = f"Measured on {machine}, kernel: {where['kernel']}, commit {where['commit'] or 'unknown'}."
+    parts = [f"# {title}", how, measured, *(f"## {heading}\n\n{text}" for heading, text in sections.items())]
+    path = output / f"{name}_{device}.md"
+    storage.write_json(path.with_suffix(".json"), {"environment": where, "numbers": _finite(numbers)})
+    storage.write_text(path, "\n\n".join(parts) + "\n")
+    print(f"\nwritten: {path} and .json")
 
 
 def _finite(value: Any) -> Any:

@@ -1,7 +1,10 @@
-"""The tables of the README, from what is stored in benchmarks/results.
+"""The tables of docs/performance.md, from what is stored in benchmarks/results.
 
 python -m benchmarks.summary
 """
+
+from collections.abc import Sequence
+from functools import partial
 
 from benchmarks import report
 from workbench.cli.arguments import Parser
@@ -21,13 +24,9 @@ def speed(numbers: dict) -> str:
                 }
                 sizes = sorted({log2 for log2, _ in at})
                 slower = [1 / at[log2, "GoLU"]["to_formula"] for log2 in sizes]
-                rows.append(
-                    [
-                        f"{dtype}, {direction}, {threads} thread{'s' * (threads > 1)}",
-                        *(f"{at[log2, 'GoLU']['to_silu']:.2f}" for log2 in sizes),
-                        f"{min(slower):.1f} to {max(slower):.1f}",
-                    ]
-                )
+                ratios = [f"{at[log2, 'GoLU']['to_silu']:.2f}" for log2 in sizes]
+                case = f"{dtype}, {direction}, {threads} thread{'s' * (threads > 1)}"
+                rows.append([case, *ratios, f"{min(slower):.1f} to {max(slower):.1f}"])
     return report.table(["GoLU / SiLU", *(f"2^{log2}" for log2 in sizes), "formula / GoLU"], rows)
 
 
@@ -72,28 +71,19 @@ def training(numbers: dict, unit: str = "images") -> str:
     return report.table(["training step", f"{unit} / s", "speed", "relative to"], rows)
 
 
-def language(numbers: dict) -> str:
-    return training(numbers, "tokens")
-
-
 TABLES = [
-    ("ops", speed),
-    ("ops", overhead),
-    ("compiled", compiled),
-    ("accuracy", accuracy),
-    ("memory", memory),
-    ("training", training),
-    ("language", language),
-]
+    ("ops", speed), ("ops", overhead), ("compiled", compiled), ("accuracy", accuracy), ("memory", memory),
+    ("training", training), ("language", partial(training, unit="tokens")),
+]  # fmt: skip
 
 
 def tables(device: str = "cpu") -> list[str]:
-    """All of them, in the README's order."""
+    """All of them, in that page's order."""
     return [make(report.read(name, device)["numbers"]) for name, make in TABLES]
 
 
-def main() -> None:
-    Parser("python -m benchmarks.summary", __doc__).parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    Parser("python -m benchmarks.summary", __doc__).parse_args(arguments)
     try:
         print("\n\n".join(tables()))
     except FileNotFoundError as error:

@@ -6,7 +6,7 @@ python -m benchmarks.training --device cuda
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,20 +16,24 @@ from torch.utils.data import DataLoader
 
 from benchmarks import report
 from benchmarks.epochs import Epoch, measured, rows, text
+from golu.activations import compared_activations
+from tasks.image_classification.settings import Settings as TorchvisionSettings
+from tasks.image_classification.task import TorchvisionClassification
 from tasks.small_poc.models import build_model
-from workbench.cli.arguments import one_of, positive_int
-from workbench.cli.errors import UserError, run
-from workbench.training.launch import launched, placed
-from workbench.training.loop import Experiment, train
-from workbench.training.optimizers import make_optimizer
-from workbench.training.sampling import Sampling
+from tasks.small_poc.settings import Settings
+from tasks.small_poc.task import SmallImages
+from workbench.cli.arguments import positive_int
+from workbench.cli.errors import run
+from workbench.training.launch import Machine, check_device, launched, placed
+from workbench.training.loop import Loop
+from workbench.training.runs import StoredRun
 from workbench.training.seeding import seed_everything
+from workbench.training.task import Source, Task
 from workbench.vision.datasets import Images
-from workbench.vision.files import FromFiles, open_folder
-from workbench.vision.in_memory import InMemory, draw_shifts, shift_and_mirror
+from workbench.vision.in_memory import draw_shifts, shift_and_mirror
 from workbench.vision.models import torchvision_classifier
 
-NAMES = ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
+NAMES = compared_activations()
 LR, MOMENTUM, DECAY = 0.1, 0.9, 1e-4
 SIDE = 64  # of the pictures that are cut out of files
 
@@ -39,21 +43,25 @@ def random_images(count: int, device: str) -> Images:
     return Images(x, y, x[:10], y[:10], 10).to(device)
 
 
-def loop_epoch(accelerator, model: nn.Module, data: InMemory | FromFiles, sampling: Sampling) -> Epoch:  # type: ignore[no-untyped-def]
-    """An epoch as the programs train it."""
-    experiment = Experiment(
-        model=model,
-        optimizer=make_optimizer("sgd", model, LR, DECAY, MOMENTUM),
-        rates=[LR],
-        epochs=1,
-        steps_per_epoch=sampling.steps_per_epoch,
-        samples_per_step=sampling.batch_size,
-        seed=0,
-        batches=data.training,
-        loss=lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
-        evaluate=lambda model: {"val_loss": 0.0, "val_accuracy": 0.0},
-    )
-    return lambda: train(experiment, accelerator, after_step=lambda: None)["train_seconds"]
+def loop_epoch(accelerator, task: Task, activation: str) -> Epoch:  # type: ignore[no-untyped-def]
+    """An epoch as the programs train it, of one model that goes on learning."""
+    seed_everything(0)
+    model = task.model(activation)
+    task.model = lambda activation: model  # type: ignore[method-assign]
+    run = StoredRun(Path(), "", "", activation, 0)
+
+    def epoch() -> float:
+        return Loop(task, run, accelerator).train(after_step=lambda: None).train_seconds
+
+    return epoch
+
+
+def small_task(images: Images, device: str) -> SmallImages:
+    """ResNet-20 on images in memory, an epoch at a time."""
+    settings = Settings(epochs=1, lr=LR, weight_decay=DECAY, momentum=MOMENTUM, milestones=(), factors=())
+    task = SmallImages(settings, Source("cifar10"), Machine(device))
+    task.take(images)
+    return task
 
 
 def plain_epoch(model: nn.Module, batches: Callable[[], object], device: str) -> Epoch:
@@ -114,82 +122,65 @@ def transform() -> Callable[[object], Tensor]:
     )
 
 
-def main() -> None:
-    parser = report.parser("training", __doc__ or "")
-    parser.add_argument("--device", type=one_of("device", ["cpu", "cuda"]), default="cpu", help="cpu or cuda")
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = report.parser("training", __doc__)
     parser.add_argument("--steps", type=positive_int, default=6, help="steps of an epoch, the unit that is timed")
     parser.add_argument("--rounds", type=positive_int, default=9, help="epochs of each; the median is reported")
     parser.add_argument("--workers", type=positive_int, default=2, help="processes that read files")
-    arguments = report.parse(parser)
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device here")
-    device, steps, rounds = arguments.device, arguments.steps, arguments.rounds
+    options = report.parse(parser, arguments)
+    check_device(options.device)
+    device, steps, rounds = options.device, options.steps, options.rounds
 
     def resnet20(activation: str) -> nn.Module:
         seed_everything(0)
         return placed(build_model("resnet20", (3, 32, 32), 10, activation), device)
 
     numbers = {}
-    images, sampling = random_images(128 * steps, device), Sampling(128 * steps, 128, seed=0)
-    data = InMemory(images, sampling, augment=True)
+    images = random_images(128 * steps, device)
     with launched(device) as accelerator, tempfile.TemporaryDirectory() as folder:
-        numbers["ResNet-20, images in memory"] = rows(
-            measured(
-                {
-                    "plain loop": plain_epoch(resnet20("ReLU"), plain_batches(images, 128), device),
-                    "this loop": loop_epoch(accelerator, resnet20("ReLU"), data, sampling),
-                },
-                rounds,
-            ),
-            128 * steps,
-            "images",
-            "plain loop",
-        )
-        numbers["ResNet-20 with each activation"] = rows(
-            measured({name: loop_epoch(accelerator, resnet20(name), data, sampling) for name in NAMES}, rounds),
-            128 * steps,
-            "images",
-            "ReLU",
-        )
-        numbers["ResNet-18, images from files"] = from_files(accelerator, Path(folder), arguments)
+
+        def loop(name: str) -> Epoch:
+            return loop_epoch(accelerator, small_task(images, device), name)
+
+        plain = plain_epoch(resnet20("ReLU"), plain_batches(images, 128), device)
+        in_memory = measured({"plain loop": plain, "this loop": loop("ReLU")}, rounds)
+        numbers["ResNet-20, images in memory"] = rows(in_memory, 128 * steps, "images", "plain loop")
+        by_activation = measured({name: loop(name) for name in NAMES}, rounds)
+        numbers["ResNet-20 with each activation"] = rows(by_activation, 128 * steps, "images", "ReLU")
+        numbers["ResNet-18, images from files"] = from_files(accelerator, Path(folder), options)
     sections = {name: text(each, "images") for name, each in numbers.items()}
     print("\n\n".join(sections.values()))
     report.write(
-        "training",
-        device,
-        "Training speed",
+        "training", options, "Training speed",
         f"fp32, {torch.get_num_threads()} threads. ResNet-20: 3 x 32 x 32, batch 128. ResNet-18: JPEGs of 96 x 96, cut "
-        f"to {SIDE} x {SIDE}, batch 32, {arguments.workers} workers. Epochs of {steps} steps in turn, medians of "
+        f"to {SIDE} x {SIDE}, batch 32, {options.workers} workers. Epochs of {steps} steps in turn, medians of "
         f"{rounds} rounds; speed is relative to the first row, and above 1 is faster.",
-        sections,
-        numbers,
-        arguments.output,
-    )
+        sections, numbers,
+    )  # fmt: skip
 
 
-def from_files(accelerator, folder: Path, arguments) -> dict[str, dict[str, float]]:  # type: ignore[no-untyped-def]
+def from_files(accelerator, folder: Path, options) -> dict[str, dict[str, float]]:  # type: ignore[no-untyped-def]
     """The loop that reads files, beside torchvision's ImageFolder with torch's DataLoader."""
     from torchvision.datasets import ImageFolder
 
-    count, workers = 32 * arguments.steps, arguments.workers
+    count, workers, device = 32 * options.steps, options.workers, options.device
     write_pictures(folder, count)
-    sampling = Sampling(count, 32, seed=0)
-    pin = {"pin_memory": arguments.device == "cuda"}
     loader = DataLoader(
         ImageFolder(str(folder / "train"), transform()), 32, shuffle=True, num_workers=workers,
-        persistent_workers=True, drop_last=True, **pin,
+        persistent_workers=True, drop_last=True, pin_memory=device == "cuda",
     )  # fmt: skip
-    data = FromFiles(open_folder(folder), (transform(), transform()), sampling, accelerator.device, workers)
-
-    def resnet18() -> nn.Module:
-        seed_everything(0)
-        return placed(torchvision_classifier("resnet18", 2, "ReLU"), arguments.device)
-
+    settings = TorchvisionSettings(model="resnet18", epochs=1, batch_size=32, lr=LR, momentum=MOMENTUM, wd=DECAY,
+                                   train_crop_size=SIDE)  # fmt: skip
+    task = TorchvisionClassification(settings, Source("folder", folder), Machine(device, workers))
+    task.open(accelerator.device)
+    task.transforms = (transform(), transform())
+    seed_everything(0)
+    plain = placed(torchvision_classifier("resnet18", 2, "ReLU"), device)
     epochs = {
-        "plain loop": plain_epoch(resnet18(), lambda: loader, arguments.device),
-        "this loop": loop_epoch(accelerator, resnet18(), data, sampling),
+        "plain loop": plain_epoch(plain, lambda: loader, device),
+        "this loop": loop_epoch(accelerator, task, "ReLU"),
     }
-    return rows(measured(epochs, arguments.rounds), count, "images", "plain loop")
+    return rows(measured(epochs, options.rounds), count, "images", "plain loop")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ order, forward AD, torch.func, torch.compile without a graph break, export; exac
 no compiler or GPU needed. Importing it imports torch, and nothing is compiled or detected until first use.
 """
 
-from golu.activations import available_activations, get_activation_function
+from golu.activations import available_activations, get_activation_function, register
 from golu.functional import golu, gompertz
 from golu.modules import GoLU
 from golu.surgery import (
@@ -24,6 +24,7 @@ __all__ = [
     "get_activation_function",
     "golu",
     "gompertz",
+    "register",
     "replace_activation_by_name",
     "replace_activation_by_torch_module",
     "update_golu_parameters",

@@ -154,7 +154,7 @@ def replace_activation_by_name(
 
 def _is_named(model: nn.Module, name: str) -> IsOld:
     if name in ACTIVATIONS:
-        known = ACTIVATIONS[name]()
+        known = get_activation_function(name)
         return lambda cls, label: (cls, label) == (type(known), _label(known))
     if name in CLASSES:
         return lambda cls, _: cls is CLASSES[name]

@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from visualizations.shared.program import FigureProgram
@@ -43,12 +43,12 @@ trained models train small ones the first time and keep them in `results/visuali
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m visualizations.gallery", __doc__ or "")
     parser.add_argument("--output", type=Path, default=Path("assets"), metavar="DIR", help="folder of the figures")
     parser.add_argument("--page", type=Path, default=Path("docs/gallery.md"), metavar="FILE", help="the page")
     parser.add_argument("--page-only", action="store_true", help="draw nothing: the figures are there")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     prepare_folder(options.page.parent)
     if not options.page_only:
         prepare_folder(options.output)

@@ -2,35 +2,27 @@
 
 import argparse
 import time
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from golu import available_activations
-from golu.activations import unknown_name
 from tasks.compare import report
 from tasks.compare.cost import measure_costs
 from tasks.compare.figure import draw
-from tasks.compare.images import open_images
-from tasks.compare.models import MODELS
-from tasks.compare.problem import Problem
-from tasks.compare.recipe import IMAGES, RECIPES, TEXTS, Recipe
-from tasks.compare.runs import Run, load_runs, store_run
-from tasks.compare.text import open_text
-from tasks.compare.training import train
-from tasks.gpt.config import RECIPES as GPT_RECIPES
-from tasks.gpt.prepare_text import EMBEDDED
-from tasks.gpt.tokens import dataset_folder
-from workbench.cli.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
+from tasks.compare.recipes import COMPARED, Compared, comparison_of
+from tasks.table import TASKS, program_of
+from workbench.cli import flags
+from workbench.cli.arguments import Parser, one_of, positive_int
 from workbench.cli.errors import Stopped, UserError, run
-from workbench.cli.flags import add_activations_flag, require_distinct
-from workbench.cli.progress import Progress
-from workbench.cli.settings import by_recipe
 from workbench.output.environment import describe
 from workbench.output.storage import prepare_folder
-from workbench.training.launch import check_device
+from workbench.training.plan import Planned, check, complete, device_of
+from workbench.training.program import TrainingProgram
+from workbench.training.run import configuration_of
+from workbench.training.runs import StoredRun
+from workbench.training.task import Spec, Task, opened
 
 DESCRIPTION = """\
 Train the same model from the same weights on the same batches with each activation, over several seeds, and print
@@ -39,130 +31,112 @@ what each one reaches and costs.
   python -m tasks.compare                          # scikit-learn's digits, about a minute on a laptop
   python -m tasks.compare --dataset pydoc_topics   # a small GPT on Python's help texts, a minute a run
   python -m tasks.compare --dataset fashion_mnist --activations ReLU GELU GoLU --seeds 3 --limit-train 5000
+  python -m tasks.compare --task image_classification --dataset digits --model resnet18 --train-crop-size 32 \\
+      --batch-size 32 --epochs 2 --limit-val 200 --seeds 2      # any other task, with its own recipe and flags
 
-Stopped and started again, it goes on with the runs that are missing; more seeds or activations add to those stored."""
+Without --task the data set says what is trained. Stopped and started again, it resumes; more seeds or activations add
+to those stored. The flags below are those of the task; name it before --help to see another one's."""
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Chosen:
+    """The program whose task is compared, and what its recipe changes for it."""
+
+    program: TrainingProgram
+    compared: Compared | None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare as the command line says."""
     start = time.perf_counter()
-    options = parse_arguments()
-    recipe = choose_recipe(options)
-    torch.set_num_threads(recipe.threads or torch.get_num_threads())
-    problem = open_problem(recipe, options.data_dir)
-    runs = load_runs(options.output, problem.configuration)
-    prepare_folder(options.output / "runs")
-
+    chosen = choose(arguments)
+    options = parse_arguments(chosen, arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    spec = chosen.program.spec(options, chosen.compared.changes if chosen.compared else None)
+    device = device_of(spec)
+    task = opened(spec, device)
+    plan = planned(options, spec, task)
+    check(plan)
+    output = options.results / task.dataset / task.model_name
+    prepare_folder(output)
     print(f"{', '.join(options.activations)}; seeds 0 to {options.seeds - 1}; baseline {options.baseline}")
-    print(f"{report.settings(recipe)}; {problem.size}")
-    origin = {"configuration": problem.configuration, "environment": describe(recipe.device)}
+    print(f"{report.settings(task)}; {task.size}")
+    found = complete(plan, lambda run, results: report.outcome(run, results, task.metrics[0]), options.jobs)
+    runs = [report.Ended(run, results) for run, results in found.items()]
+    metrics = runs[0].run.read_metrics()
+    origins = report.origins([each.results["environment"] for each in runs])
+    if origins and options.same_environment:
+        raise UserError(f"the stored runs are not of one origin: {origins}; delete some, or choose another --results")
+    print("measuring time and memory", flush=True)
     try:
-        train_missing(options, recipe, problem, runs, origin)
-        print("measuring time and memory", flush=True)
-        costs = measure_costs(problem, options.activations, options.baseline)
+        costs = measure_costs(task, options.activations, options.baseline, device)
     except KeyboardInterrupt:
-        message = f"stopped: {len(runs)} finished runs are in {options.output}, the same command goes on from there"
-        raise Stopped(message) from None
-
-    chosen = [runs[activation, seed] for activation in options.activations for seed in range(options.seeds)]
-    summaries = report.summarise(chosen, problem.metrics, costs, options.baseline)
-    print(report.write(options.output, recipe, problem.metrics, options.baseline, origin, summaries, chosen))
-    draw(options.output / "comparison", recipe, problem.metrics[0], options.activations, chosen)
-    print(f"{options.output} has comparison.png and .svg, table.md, summary.csv, runs.csv, results.json and runs/")
+        raise Stopped(f"stopped: all runs are in {options.results}, the same command measures again") from None
+    comparison = report.Comparison(task.dataset, task.model_name, metrics, options.baseline, device.type, runs, costs)
+    origin = {"configuration": configuration_of(task), "environment": describe(device.type)}
+    print(report.write(output, comparison, report.settings(task), origins, origin))
+    draw(output / "comparison", comparison)
+    print(f"{output} has comparison.png and .svg, table.md, summary.csv, runs.csv, results.json and the runs")
     print(f"took {time.perf_counter() - start:.0f} s")
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Settings of the recipe that the command line does not give are None."""
+def choose(arguments: Sequence[str] | None) -> Chosen:
+    """Find the task that the command line names, or that its data set has."""
+    early = Parser("python -m tasks.compare", DESCRIPTION, add_help=False)
+    early.add_argument("--task", type=one_of("task", TASKS))
+    early.add_argument("--dataset", default="digits")
+    flags.add_data_flag(early, "", ["--data-dir"])
+    options, _ = early.parse_known_args(arguments)
+    if options.task:
+        return Chosen(program_of(options.task), None)
+    compared = comparison_of(options.dataset, options.data)
+    return Chosen(program_of(compared.task), compared)
+
+
+def parse_arguments(chosen: Chosen, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the flags of the comparison and those of the task; settings that are not given are None."""
     parser = Parser("python -m tasks.compare", DESCRIPTION)
-
-    def add(flag: str, kind: Any, purpose: str, **more: Any) -> None:
-        parser.add_argument(flag, type=kind, help=purpose, **{"metavar": "N" if kind is positive_int else "X"} | more)
-
-    def choice(flag: str, known: Any, purpose: str, **more: Any) -> None:
-        add(flag, one_of(flag[2:], known), purpose, metavar="NAME", **more)
-
-    activation = one_of("activation", available_activations())
-    known = f"one of {', '.join(IMAGES)} (images), {', '.join(TEXTS)} (text), or a prepared text in --data-dir"
-    add("--dataset", str, known, default="digits", metavar="NAME")
-    models = f"for images one of {', '.join(MODELS)}; for text one of {', '.join(GPT_RECIPES)}"
-    choice("--model", [*MODELS, *GPT_RECIPES], f"{models} {by_dataset('model')}")
-    add_activations_flag(parser)
-    add("--baseline", activation, "what to compare with (default: ReLU if it is there, else the first)", metavar="NAME")
-    add("--seeds", positive_int, "how many seeds, counted from 0", default=5)
-    add("--epochs", positive_int, f"passes over the training data {by_dataset('epochs')}")
-    add("--batch-size", positive_int, f"images or sequences a step {by_dataset('batch_size')}")
-    add(
-        "--lr",
-        positive_float,
-        f"the highest learning rate; it falls along a cosine, for text after a warm-up {by_dataset('lr')}",
+    tasks = f"what is trained, by its own recipe: one of {', '.join(TASKS)} (default: what the data set has below)"
+    parser.add_argument("--task", type=one_of("task", TASKS), metavar="NAME", help=tasks)
+    flags.add_activations_flag(parser)
+    flags.add_baseline_flag(parser)
+    flags.add_seeds_flag(parser, 5)
+    flags.add_results_flag(
+        parser, "stored runs, in DIR/<dataset>/<model>, beside the table", ["--output"], Path("results/compare")
     )
-    add("--weight-decay", non_negative_float, f"of all but biases and norms {by_dataset('weight_decay')}")
-    add("--limit-train", positive_int, f"training images, classes in proportion, or tokens {by_dataset('limit_train')}")
-    add("--limit-val", positive_int, f"validation images or tokens {by_dataset('limit_val')}")
-    choice("--device", ("cpu", "cuda"), f"cpu or cuda {by_dataset('device')}")
-    add("--threads", positive_int, f"CPU threads {by_dataset('threads', unset=torch.get_num_threads())}")
-    add("--data-dir", Path, "where data sets are, or are downloaded to", default=Path("data"), metavar="DIR")
-    add("--output", Path, "where everything is stored (default: results/compare/<dataset>)", metavar="DIR")
-    options = parser.parse_args()
-    options.output = options.output or Path("results/compare", options.dataset)
-
-    require_distinct("--activations", options.activations)
-    if options.baseline is None:
-        options.baseline = "ReLU" if "ReLU" in options.activations else options.activations[0]
-    if options.baseline not in options.activations:
-        raise UserError(f"--baseline {options.baseline} is not among the activations: {', '.join(options.activations)}")
-    check_device(options.device)
+    compared = chosen.compared
+    jobs = "runs trained at once, each in a process with one thread; 1: in this one"
+    parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help=jobs)
+    threads = compared.threads if compared else None
+    shown = threads or f"{torch.get_num_threads()}, which torch takes"
+    parser.add_argument(
+        "--threads", type=positive_int, default=threads, metavar="N", help=f"CPU threads (default: {shown})"
+    )
+    parser.add_argument(
+        "--same-environment", action="store_true",
+        help="refuse stored runs of different versions, commits or machines, instead of naming the difference",
+    )  # fmt: skip
+    chosen.program.add_task_flags(parser, compared.changes if compared else None)
+    if compared:
+        known = f"one of {', '.join(COMPARED)}, or a prepared text in --data; others with --task"
+        parser.change("--dataset", default="digits", purpose=f"{known} (default: digits)")
+        parser.set_defaults(recipe=compared.recipe)
+        if compared.limit_train:
+            parser.change("--limit-train", default=compared.limit_train)
+    options = parser.parse_args(arguments)
+    flags.require_distinct("--activations", options.activations)
+    options.baseline = flags.baseline_of(options.baseline, options.activations)
     return options
 
 
-def by_dataset(setting: str, unset: object = "all") -> str:
-    """The defaults of a recipe's setting, for its help."""
-    return f"(default: {by_recipe(RECIPES, setting, str(unset))})"
-
-
-def choose_recipe(options: argparse.Namespace) -> Recipe:
-    """The data set's recipe, changed by what the command line gives; any prepared text has that of the embedded one."""
-    given = {each.name: getattr(options, each.name, None) for each in fields(Recipe)}
-    base = RECIPES.get(options.dataset)
-    if base is None:
-        if not (dataset_folder(options.data_dir, options.dataset) / "train.bin").exists():
-            raise UserError(
-                f"{unknown_name('dataset', options.dataset, RECIPES)}; nor is it a text that tasks.gpt.prepare_text "
-                f"has written to {options.data_dir}"
-            )
-        base = TEXTS[EMBEDDED]
-    recipe = replace(base, **{name: value for name, value in given.items() if value is not None})
-    models = MODELS if recipe.dataset in IMAGES else GPT_RECIPES
-    if recipe.model not in models:
-        raise UserError(f"--model {recipe.model} is not for {recipe.dataset}: take one of {', '.join(models)}")
-    return recipe if recipe.threads else replace(recipe, threads=torch.get_num_threads())
-
-
-def open_problem(recipe: Recipe, data_dir: Path) -> Problem:
-    """The recipe's model and data."""
-    return open_images(recipe, data_dir) if recipe.dataset in IMAGES else open_text(recipe, data_dir)
-
-
-def train_missing(
-    options: argparse.Namespace,
-    recipe: Recipe,
-    problem: Problem,
-    runs: dict[tuple[str, int], Run],
-    origin: dict[str, Any],
-) -> None:
-    """Train what is not among `runs`, all activations of a seed before the next seed; store each, with its origin."""
-    wanted = [(activation, seed) for seed in range(options.seeds) for activation in options.activations]
-    missing = [each for each in wanted if each not in runs]
-    if len(missing) < len(wanted):
-        print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are stored already, {len(missing)} to go")
-    with Progress(problem.steps * len(missing)) as progress:
-        for number, (activation, seed) in enumerate(missing, start=1):
-            progress.doing(f"{activation}, seed {seed}")
-            result = origin | train(problem, recipe.device, activation, seed, after_step=progress.advance)
-            store_run(options.output, result)
-            runs[activation, seed] = result
-            progress.reach(problem.steps * number)  # a run that diverged ended early
-            progress.report(f"{activation}, seed {seed}: {report.outcome(result, problem.metrics[0])}")
+def planned(options: argparse.Namespace, spec: Spec, task: Task) -> list[Planned]:
+    """Plan all activations of a seed before the next seed."""
+    return [
+        Planned(StoredRun(options.results, task.dataset, task.model_name, activation, seed), spec)
+        for seed in range(options.seeds)
+        for activation in options.activations
+    ]
 
 
 if __name__ == "__main__":

@@ -6,28 +6,28 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from tasks.compare.problem import Problem
 from workbench.output.estimates import median_interval
 from workbench.training.memory import kept_for_backward
+from workbench.training.seeding import seed_everything
+from workbench.training.task import Batch, Task
 
 WARM_UP, LEAST_ROUNDS = 3, 10
 
 
 def measure_costs(
-    problem: Problem, activations: list[str], baseline: str, seconds: float = 5.0
+    task: Task, activations: list[str], baseline: str, device: torch.device, seconds: float = 5.0
 ) -> dict[str, dict[str, Any]]:
-    """For each activation the times of a step relative to the baseline, and the bytes of memory.
+    """Measure, for each activation, the times of a step relative to the baseline, and the bytes of memory.
 
     Timing a whole run would charge an activation for whatever else the machine did meanwhile. Here all models step
     in turn, the first of a round being the last of the next; each round gives a ratio, and their median counts.
     Times are in milliseconds, low and high the 95% interval of the median.
     """
-    batch = problem.a_batch()
-    cuda = batch[0].is_cuda
-    memory = {each: _memory(problem, each, batch) for each in activations}  # first, while no other model is there
-    steps = {each: _steps(problem, each, batch) for each in activations}
+    batch, cuda = task.example(), device.type == "cuda"
+    memory = {each: _memory(task, each, batch, cuda) for each in activations}  # first, while no other model is there
+    steps = {each: _steps(task, each, batch, device) for each in activations}
     times: dict[str, dict[str, list[float]]] = {each: {"train": [], "inference": []} for each in activations}
     order = list(activations)
     rounds = -WARM_UP
@@ -58,18 +58,26 @@ def _relative(phase: str, times: dict[str, list[float]], baseline: dict[str, lis
     return {f"{phase}_step_ms": 1000 * median(times[phase]), name: ratio, f"{name}_low": low, f"{name}_high": high}
 
 
-def _steps(problem: Problem, activation: str, batch: tuple[Tensor, Tensor]) -> dict[str, Callable[[], None]]:
-    model = problem.initial_model(activation, seed=0)
-    optimizer = problem.make_optimizer(model)
+def _model(task: Task, activation: str) -> nn.Module:
+    seed_everything(0)
+    model = task.model(activation)
+    if task.machine.compile:
+        model.compile()
+    return model
+
+
+def _steps(task: Task, activation: str, batch: Batch, device: torch.device) -> dict[str, Callable[[], None]]:
+    model = _model(task, activation)
+    optimizer = task.optimizer(model)
 
     def precision() -> torch.autocast:
-        return torch.autocast(batch[0].device.type, problem.autocast, enabled=problem.autocast is not None)
+        return torch.autocast(device.type, task.autocast, enabled=task.autocast is not None)
 
     def train() -> None:
         model.train()
         optimizer.zero_grad()
         with precision():
-            loss = problem.loss(model, batch)
+            loss = task.loss(model, batch)
         loss.backward()
         optimizer.step()
 
@@ -77,7 +85,7 @@ def _steps(problem: Problem, activation: str, batch: tuple[Tensor, Tensor]) -> d
     def inference() -> None:
         model.eval()
         with precision():
-            model(batch[0])
+            task.predict(model, batch)
 
     return {"train": train, "inference": inference}
 
@@ -92,14 +100,14 @@ def _timed(step: Callable[[], None], cuda: bool) -> float:
     return time.perf_counter() - start
 
 
-def _memory(problem: Problem, activation: str, batch: tuple[Tensor, Tensor]) -> int:
+def _memory(task: Task, activation: str, batch: Batch, cuda: bool) -> int:
     """On CUDA the peak of a training step without the data set; the CPU counts no peak: there `kept_for_backward`."""
-    if not batch[0].is_cuda:
-        model = problem.initial_model(activation, seed=0)
+    if not cuda:
+        model = _model(task, activation)
         own = (*model.parameters(), *model.buffers())
-        return kept_for_backward(lambda: problem.loss(model, batch), own)
+        return kept_for_backward(lambda: task.loss(model, batch), own)
     before = torch.cuda.memory_allocated()
-    train = _steps(problem, activation, batch)["train"]
+    train = _steps(task, activation, batch, torch.device("cuda"))["train"]
     train()  # the optimiser makes its state in the first step
     torch.cuda.reset_peak_memory_stats()
     train()

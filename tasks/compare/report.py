@@ -1,118 +1,195 @@
-"""From runs to tables: a summary of each activation, and its forms for terminal, README and spreadsheet."""
+"""From runs to tables: a summary of each activation, and its forms for terminal, page and spreadsheet."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.compare.problem import Metric
-from tasks.compare.recipe import Recipe
-from tasks.compare.runs import Run
-from workbench.output.estimates import estimate, paired_difference
+from workbench.output.estimates import Estimate, estimate, paired_difference
 from workbench.output.storage import write_json, write_text
 from workbench.output.tables import markdown_table, plain_table, to_csv
+from workbench.training import metrics
+from workbench.training.metrics import Metric
+from workbench.training.runs import Results, StoredRun, Trace
+from workbench.training.task import Task
 
 Summary = dict[str, Any]
 
 
-def write(
-    output: Path,
-    recipe: Recipe,
-    metrics: Sequence[Metric],
-    baseline: str,
-    origin: dict[str, Any],
-    summaries: list[Summary],
-    runs: list[Run],
-) -> str:
-    """Write results.json, runs.csv, summary.csv and table.md; return the table as text for a terminal."""
-    rows = table_rows(summaries, metrics, baseline, recipe.device)
-    notes = legend(metrics, baseline, recipe.device, summaries[0]["rounds"])
-    write_json(output / "results.json", {**origin, "baseline": baseline, "summary": summaries, "runs": runs})
-    write_text(output / "runs.csv", to_csv([_run_row(each) for each in runs]))
+@dataclass(frozen=True)
+class Ended:
+    """A run that has ended, and what it reached."""
+
+    run: StoredRun
+    results: Results
+
+    def final(self, metric: Metric) -> float | None:
+        """A number after the last evaluation; None if the run diverged, or the number is not finite."""
+        return None if self.results["final"] is None else metric.value(self.results["final"])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of several activations and seeds that differ in nothing else, and what each activation costs.
+
+    Args:
+        metrics: what the numbers of the runs mean; the first one judges.
+        device: "cpu" or "cuda".
+        costs: of each activation, in the order of the tables.
+    """
+
+    dataset: str
+    model: str
+    metrics: Sequence[Metric]
+    baseline: str
+    device: str
+    runs: Sequence[Ended]
+    costs: Mapping[str, dict[str, Any]]
+
+    @property
+    def scores(self) -> list[Metric]:
+        """What tables show: the judge first, then the other scores."""
+        return [self.metrics[0], *(each for each in self.metrics[1:] if each.role == "score")]
+
+    def of(self, activation: str) -> list[Ended]:
+        """An activation's runs."""
+        return [each for each in self.runs if each.run.activation == activation]
+
+    def converged(self, activation: str) -> dict[int, Ended]:
+        """An activation's runs that ended with a number, by seed."""
+        return {e.run.seed: e for e in self.of(activation) if e.final(self.metrics[0]) is not None}
+
+    def traces(self, activation: str) -> list[Trace]:
+        """Every evaluation of the runs that ended with a number."""
+        return [each.run.trace() for each in self.converged(activation).values()]
+
+    def over_seeds(self, activation: str, when: str, key: str) -> Estimate | None:
+        """The mean of a number over the seeds that have it; None if none has."""
+        values = [each.results[when][key] for each in self.converged(activation).values() if each.results[when]]
+        numbers = [value for value in values if value is not None]
+        return estimate(numbers) if numbers else None
+
+    def difference(self, activation: str) -> Estimate | None:
+        """The difference to the baseline, paired over the seeds that both have."""
+        judge = self.metrics[0]
+        ours, theirs = ({s: e.final(judge) for s, e in self.converged(a).items()} for a in (activation, self.baseline))
+        common = [seed for seed in ours if seed in theirs]
+        if activation == self.baseline or not common:
+            return None
+        return paired_difference([ours[i] or 0.0 for i in common], [theirs[i] or 0.0 for i in common])
+
+    def summaries(self) -> list[Summary]:
+        """One summary for each activation. Runs that diverged are counted, and are in no mean."""
+        losses = [each.key for each in self.metrics if each.role == "loss"]
+        return [
+            {
+                "activation": name,
+                "diverged": len(self.of(name)) - len(self.converged(name)),
+                **{metric.key: _dict(self.over_seeds(name, "final", metric.key)) for metric in self.scores},
+                "difference": _dict(self.difference(name)),
+                **{f"best_{each.key}": _dict(self.over_seeds(name, "best", each.key)) for each in self.scores},
+                **{key: _dict(self.over_seeds(name, "final", key)) for key in (*losses, "train_loss")},
+                **cost,
+            }
+            for name, cost in self.costs.items()
+        ]
+
+
+def _dict(value: Estimate | None) -> dict[str, Any] | None:
+    return None if value is None else value._asdict()
+
+
+def write(output: Path, comparison: Comparison, settings: str, origins: str, origin: dict[str, Any]) -> str:
+    """Write results.json, runs.csv, summary.csv and table.md; return the table as text for a terminal.
+
+    Args:
+        settings: what was trained, on a line.
+        origins: where the runs' origins differ, if they do.
+        origin: configuration and environment, for JSON.
+    """
+    summaries = comparison.summaries()
+    rows = table_rows(comparison)
+    notes = [*legend(comparison), *([f"the runs are not of one origin: {origins}"] if origins else [])]
+    stored = {**origin, "baseline": comparison.baseline, "metrics": metrics.stored(comparison.metrics)}
+    write_json(output / "results.json", {**stored, "summary": summaries})
+    write_text(output / "runs.csv", to_csv([_run_row(each) for each in comparison.runs]))
     write_text(output / "summary.csv", to_csv([_flat(each) for each in summaries]))
-    bullets = [f"- {each}" for each in [*notes, f"settings: {settings(recipe)}"]]
+    bullets = [f"- {each}" for each in [*notes, f"settings: {settings}"]]
     write_text(output / "table.md", "\n".join([markdown_table(rows), "", *bullets, ""]))
     return "\n".join(["", plain_table(rows), "", *notes, ""])
 
 
-def settings(recipe: Recipe) -> str:
-    """The whole recipe on a line."""
-    return " ".join(f"{name}={value}" for name, value in asdict(recipe).items())
+def settings(task: Task) -> str:
+    """What is trained, on a line."""
+    values = {"dataset": task.dataset, "model": task.model_name} | task.configuration()
+    return " ".join(f"{name}={_word(value)}" for name, value in values.items())
 
 
-def outcome(run: Run, metric: Metric) -> str:
-    """How a run ended, in a few words."""
-    if run["final"] is None:
-        return f"diverged in epoch {run['diverged_at']}"
-    return f"{metric.title} {number(run['final'][metric.key])} in {run['seconds']:.1f} s"
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def summarise(
-    runs: list[Run], metrics: Sequence[Metric], costs: dict[str, dict[str, Any]], baseline: str
-) -> list[Summary]:
-    """One summary for each activation, in the order of `costs`. Diverged runs are counted, and are in no mean."""
-    judge = metrics[0].key
-    converged: dict[str, dict[int, Run]] = {each: {} for each in costs}
-    for run in runs:
-        if run["final"] is not None:
-            converged[run["activation"]][run["seed"]] = run
-
-    def over_seeds(activation: str, epoch: str, name: str) -> dict[str, Any] | None:
-        values = [run[epoch][name] for run in converged[activation].values()]
-        return estimate(values)._asdict() if values else None
-
-    def difference(activation: str) -> dict[str, Any] | None:
-        common = [seed for seed in converged[activation] if seed in converged[baseline]]
-        ours, theirs = ([converged[each][i]["final"][judge] for i in common] for each in (activation, baseline))
-        return paired_difference(ours, theirs)._asdict() if common else None
-
-    return [
-        {
-            "activation": each,
-            "diverged": sum(run["activation"] == each and run["final"] is None for run in runs),
-            **{metric.key: over_seeds(each, "final", metric.key) for metric in metrics},
-            "difference": None if each == baseline else difference(each),
-            **{f"best_{metric.key}": over_seeds(each, "best", metric.key) for metric in metrics},
-            "val_loss": over_seeds(each, "final", "val_loss"),
-            "train_loss": over_seeds(each, "final", "train_loss"),
-            **cost,
-        }
-        for each, cost in costs.items()
-    ]
+def outcome(run: StoredRun, results: Results, metric: Metric) -> str:
+    """How a run ended, on a line."""
+    name = f"{run.activation}, seed {run.seed}"
+    if results["final"] is None:
+        return f"{name}: diverged in {results['axis']} {results['diverged_at']}"
+    value = metric.value(results["final"])
+    return f"{name}: {metric.label} {'none' if value is None else number(value)} in {_seconds(results):.1f} s"
 
 
-def table_rows(summaries: list[Summary], metrics: Sequence[Metric], baseline: str, device: str) -> list[list[str]]:
+def _seconds(results: Results) -> float:
+    return 60 * float(results["train_minutes"] + results["inference_minutes"])
+
+
+def origins(environments: Sequence[Mapping[str, Any]]) -> str:
+    """Say where runs come from, if not all come from the same versions, commit and hardware; else nothing."""
+    differing = []
+    for name in dict.fromkeys(name for each in environments for name in each):
+        counts = Counter(str(each.get(name)) for each in environments)
+        if len(counts) > 1:
+            differing.append(f"{name} " + ", ".join(f"{value} ({count} runs)" for value, count in counts.items()))
+    return "; ".join(differing)
+
+
+def table_rows(comparison: Comparison) -> list[list[str]]:
     """The table as text, its header first."""
-    memory = "peak memory" if device == "cuda" else "kept for backward"
-    judge, *others = metrics
-    titles = [judge.title, f"difference to {baseline}", *(metric.title for metric in others)]
+    memory = "peak memory" if comparison.device == "cuda" else "kept for backward"
+    judge, *others = comparison.scores
+    titles = [judge.label, f"difference to {comparison.baseline}", *(metric.label for metric in others)]
     return [["activation", *titles, "train time", "inference time", memory]] + [
         [
-            each["activation"],
-            _mean(each[judge.key], each["diverged"]),
-            "baseline" if each["activation"] == baseline else _difference(each["difference"]),
-            *(_mean(each[metric.key], 0) for metric in others),
-            _relative(each, "relative_train_time", baseline),
-            _relative(each, "relative_inference_time", baseline),
-            f"{each['memory_bytes'] / 1e6:.2f} MB",
+            name,
+            _mean(comparison.over_seeds(name, "final", judge.key), len(comparison.of(name))),
+            "baseline" if name == comparison.baseline else _difference(comparison.difference(name)),
+            *(_mean(comparison.over_seeds(name, "final", metric.key)) for metric in others),
+            _relative(cost, "relative_train_time", name == comparison.baseline),
+            _relative(cost, "relative_inference_time", name == comparison.baseline),
+            f"{cost['memory_bytes'] / 1e6:.2f} MB",
         ]
-        for each in summaries
+        for name, cost in comparison.costs.items()
     ]
 
 
-def _mean(value: dict[str, Any] | None, diverged: int) -> str:
-    parts = [f"{diverged} diverged"] if diverged else []
+def _mean(value: Estimate | None, runs: int | None = None) -> str:
+    ended = 0 if value is None else value.n
+    parts = [f"{runs - ended} diverged"] if runs is not None and runs > ended else []
     if value is not None:
-        error = "n/a" if value["standard_error"] is None else number(value["standard_error"])
-        parts.insert(0, f"{number(value['mean'])} ± {error} ({value['n']})")
+        margin = "n/a" if value.margin is None else number(value.margin)
+        parts.insert(0, f"{number(value.mean)} ± {margin} ({value.n})")
     return ", ".join(parts) or "n/a"
 
 
-def _difference(value: dict[str, Any] | None) -> str:
+def _difference(value: Estimate | None) -> str:
     if value is None:
         return "n/a"
-    interval = "n/a" if value["low"] is None else f"{number(value['low'], '+')}, {number(value['high'], '+')}"
-    return f"{number(value['mean'], '+')} [{interval}]"
+    interval = (
+        "n/a" if value.low is None or value.high is None else f"{number(value.low, '+')}, {number(value.high, '+')}"
+    )
+    return f"{number(value.mean, '+')} [{interval}]"
 
 
 def number(value: float, sign: str = "") -> str:
@@ -120,30 +197,37 @@ def number(value: float, sign: str = "") -> str:
     return format(value, f"{sign}.2f" if abs(value) < 1e6 else f"{sign}.3g")
 
 
-def _relative(summary: Summary, name: str, baseline: str) -> str:
-    interval = f" [{summary[f'{name}_low']:.2f}, {summary[f'{name}_high']:.2f}]"
-    return f"{summary[name]:.2f}x" + ("" if summary["activation"] == baseline else interval)
+def _relative(cost: Mapping[str, Any], name: str, baseline: bool) -> str:
+    interval = f" [{cost[f'{name}_low']:.2f}, {cost[f'{name}_high']:.2f}]"
+    return f"{cost[name]:.2f}x" + ("" if baseline else interval)
 
 
-def legend(metrics: Sequence[Metric], baseline: str, device: str, rounds: int) -> list[str]:
+def legend(comparison: Comparison) -> list[str]:
     """What the columns mean, a line each."""
     memory = {
         "cpu": "kept for backward: what autograd holds after the forward pass of one batch, parameters not counted",
         "cuda": "peak memory: of one training step on one batch, the data set not counted",
     }
+    judge, *others = comparison.scores
+    unit = "in percentage points" if judge.unit == "%" else f"of the {judge.title}"
+    rounds = next(iter(comparison.costs.values()))["rounds"]
     return [
-        f"{metrics[0].meaning} after the last epoch, mean ± standard error (number of seeds)",
-        *(each.meaning for each in metrics[1:]),
-        f"difference to {baseline}: {metrics[0].unit}, paired over seeds [95% t-interval]",
-        f"times: of one batch relative to {baseline}, median of {rounds} rounds in which all take turns [95% interval]",
-        memory[device],
+        f"{judge.title}: {judge.meaning}; after the last {comparison.runs[0].results['axis']}, mean ± half of the 95% "
+        "t-interval (number of seeds)",
+        *(f"{each.title}: {each.meaning}" for each in others),
+        f"difference to {comparison.baseline}: {unit}, paired over seeds [95% t-interval]",
+        f"times: of one batch relative to {comparison.baseline}, median of {rounds} rounds in which all take turns "
+        "[95% interval]",
+        memory[comparison.device],
     ]
 
 
-def _run_row(run: Run) -> dict[str, Any]:
-    row = {name: run[name] for name in ("activation", "seed", "seconds", "diverged_at")}
+def _run_row(ended: Ended) -> dict[str, Any]:
+    results = ended.results
+    row = {"activation": ended.run.activation, "seed": ended.run.seed, "seconds": _seconds(results)}
+    row["diverged_at"] = results["diverged_at"]
     for when in ("final", "best"):
-        row |= {f"{when}_{name}": value for name, value in (run[when] or {}).items() if "second" not in name}
+        row |= {f"{when}_{name}": value for name, value in (results[when] or {}).items() if "second" not in name}
     return row
 
 
@@ -152,7 +236,7 @@ def _flat(summary: Summary) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in summary.items():
         if isinstance(value, dict):
-            row |= {name if part == "mean" else f"{name}_{part}": number for part, number in value.items()}
+            row |= {name if part == "mean" else f"{name}_{part}": each for part, each in value.items()}
         else:
             row[name] = value
     return row

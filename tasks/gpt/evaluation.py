@@ -12,10 +12,22 @@ from torch import nn
 
 from tasks.gpt.windows import Batch
 from workbench.training.launch import total
+from workbench.training.metrics import VAL_LOSS, Metric
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+METRICS = (
+    Metric(
+        "val_perplexity", "perplexity",
+        meaning="the exponential of the mean loss on the validation text; less is better"
+    ),
+    Metric(
+        "val_token_accuracy", "token accuracy", "%", True,
+        "how often the token that is most probable by the model is the next one"
+    ),
+    VAL_LOSS,
+)  # fmt: skip
 _LARGEST_LOSS = 100.0  # of those whose exponential is told; far beyond any model that has learned something
 
 

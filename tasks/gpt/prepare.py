@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from tasks.gpt.tokens import JOURNAL, META, read_json, write_meta
+from tasks.gpt.tokens import JOURNAL, META, is_prepared, read_json, write_meta
 from tasks.gpt.vocabularies import GPT2, Tokens, Vocabulary
+from workbench.cli import flags
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import Stopped, UserError
 from workbench.cli.progress import Progress
+from workbench.output.environment import cores
 from workbench.output.storage import prepare_folder, write_json
-from workbench.training.launch import cores
 
 _BATCH = 500  # texts that are tokenised between two looks at the clock
 _SECONDS = 5.0  # between two entries in the journal, which is what a stop can lose
@@ -52,25 +54,21 @@ def write_tokens(
         UserError: a split has no tokens, or the disk is full.
         Stopped: Ctrl-C.
     """
-    for split, texts in splits.items():
-        if not len(texts):
-            raise UserError(f"there is no text for {split}.bin")
+    _require_content({split: len(texts) for split, texts in splits.items()})
     done = _journal(folder, source)
     try:
         with ThreadPoolExecutor(workers) as pool:
             for split, texts in splits.items():
                 _write_split(folder, split, texts, source, done, vocabulary, documents, pool)
-        for split in splits:
-            if not done[split]["tokens"]:
-                raise UserError(f"there is no text for {split}.bin")
+        _require_content({split: done[split]["tokens"] for split in splits})
         for split in splits:
             part = _part(folder, split)
             if part.exists():  # else renamed already, before a kill
                 part.replace(folder / f"{split}.bin")
     except KeyboardInterrupt:
-        raise Stopped(f"stopped: the same command goes on in {folder}") from None
+        raise Stopped(f"stopped: the same command resumes in {folder}") from None
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}; the same command goes on") from error
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}; the same command resumes") from error
     counts = {
         split: {"tokens": each["tokens"], "texts": each["texts"], "crc32": f"{each['crc32']:08x}"}
         for split, each in done.items()
@@ -80,6 +78,12 @@ def write_tokens(
     for split, each in counts.items():
         print(f"{folder / f'{split}.bin'}: {each['tokens']:,} tokens")
     print(f"{folder / META}: a vocabulary of {vocabulary.size:,} tokens")
+
+
+def _require_content(amounts: Mapping[str, int]) -> None:
+    for split, amount in amounts.items():
+        if not amount:
+            raise UserError(f"there is no text for {split}.bin")
 
 
 def _write_split(
@@ -138,7 +142,7 @@ def _journal(folder: Path, source: dict[str, Any]) -> dict[str, dict[str, int]]:
     if path.exists():
         journal = read_json(path)
         if journal.get("source") == source and isinstance(journal.get("splits"), dict):
-            print(f"going on in {folder}")
+            print(f"resuming in {folder}")
             return journal["splits"]
         raise UserError(f"{folder} holds a part of another text or vocabulary: choose another folder, or delete it")
     write_json(path, {"source": source, "splits": {}})
@@ -148,21 +152,51 @@ def _journal(folder: Path, source: dict[str, Any]) -> dict[str, dict[str, int]]:
 # Hugging Face's data sets
 
 
-def parse_dataset_arguments(program: str, description: str, default_folder: Path, default_source: str) -> Any:
-    """The flags of the programs that prepare one of Hugging Face's data sets."""
+def prepare_dataset(
+    program: str,
+    description: str,
+    name: str,
+    source: str,
+    splits_of: Callable[[Any, str], dict[str, Any]],
+    arguments: Sequence[str] | None,
+) -> None:
+    """Run a program that prepares one of Hugging Face's data sets, in GPT-2's vocabulary.
+
+    Args:
+        name: of the folder below --data.
+        source: where the data set is on the hub.
+        splits_of: takes what is loaded, and the name of its source; returns the documents of train and val.
+    """
+    options = _parse(program, description, name, source, arguments)
+    folder, source = options.cache_dir, options.source
+    if is_prepared(folder, {"dataset": source}):
+        print(f"{folder} is complete already")
+        return
+    vocabulary = GPT2()
+    splits = splits_of(load_dataset(source, folder, options.workers), source)
+    columns = {split: Column(documents, source) for split, documents in splits.items()}
+    write_tokens(folder, {"dataset": source}, vocabulary, columns, documents=True, workers=options.workers)
+
+
+def _parse(
+    program: str, description: str, name: str, source: str, arguments: Sequence[str] | None
+) -> argparse.Namespace:
     parser = Parser(f"python -m tasks.gpt.{program}", description)
+    flags.add_data_flag(parser, f"folder of data sets; this one goes to DIR/{name}")
     parser.add_argument(
-        "--cache-dir", type=Path, default=default_folder, metavar="DIR",
-        help="where train.bin and val.bin are written, and in DIR/download what is downloaded for them",
+        "--cache-dir", type=Path, metavar="DIR",
+        help=f"folder of train.bin, val.bin and, in DIR/download, what is downloaded (default: {name} in --data)",
     )  # fmt: skip
+    workers = "downloads at a time, and tokenising threads"
     parser.add_argument(
-        "--num-workers", type=positive_int, default=cores(), metavar="N", help="downloads and tokenising threads"
+        "--workers", "--num-workers", dest="workers", type=positive_int, default=cores(), metavar="N", help=workers
     )
     parser.add_argument(
-        "--source", default=default_source, metavar="NAME",
+        "--source", default=source, metavar="NAME",
         help="the data set on the Hugging Face hub, or a folder with its parquet files",
     )  # fmt: skip
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    options.cache_dir = options.cache_dir or options.data / name
     if Path(options.source).is_dir():
         options.source = str(Path(options.source).resolve())
     return options
@@ -181,12 +215,10 @@ def load_dataset(source: str, folder: Path, workers: int) -> Any:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:
-        # in one process where one is asked for; the library starts others else
-        return datasets.load_dataset(
-            source, cache_dir=str(folder / "download"), num_proc=workers if workers > 1 else None
-        )
+        processes = workers if workers > 1 else None  # None: in this one; the library starts another for 1
+        return datasets.load_dataset(source, cache_dir=str(folder / "download"), num_proc=processes)
     except KeyboardInterrupt:
-        raise Stopped("stopped: the same command goes on with the download") from None
+        raise Stopped("stopped: the same command resumes the download") from None
     except Exception as error:  # whatever goes wrong in a download
         cause = error.__cause__ or error
         reason = f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else 'no reason given'}"
@@ -217,9 +249,3 @@ class Column:
             if not isinstance(text, str):
                 raise UserError(f"{self._source}: row {number} holds no text, but {text!r}")
         return texts
-
-
-def write_dataset(folder: Path, source: str, splits: Mapping[str, Any], vocabulary: GPT2, workers: int) -> None:
-    """The documents of a data set, by split, in GPT-2's vocabulary."""
-    columns = {split: Column(dataset, source) for split, dataset in splits.items()}
-    write_tokens(folder, {"dataset": source}, vocabulary, columns, documents=True, workers=workers)

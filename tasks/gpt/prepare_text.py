@@ -1,12 +1,14 @@
 """python -m tasks.gpt.prepare_text: any text, tokenised. `--help` explains every flag."""
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tasks.gpt.prepare import write_tokens
 from tasks.gpt.tokens import is_prepared
 from tasks.gpt.vocabularies import KINDS, make
+from workbench.cli import flags
 from workbench.cli.arguments import Parser, one_of, positive_int, unit_float
 from workbench.cli.errors import UserError, run
 
@@ -21,7 +23,7 @@ _PIECE = 2**20  # characters that are tokenised at once; pieces end at the end o
 VOCABULARY, VOCABULARY_SIZE, VAL_FRACTION = "bpe", 1024, 0.1
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m tasks.gpt.prepare_text", DESCRIPTION)
     parser.add_argument(
         "--input", type=Path, nargs="+", default=[], metavar="FILE",
@@ -29,7 +31,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, metavar="DIR",
-        help=f"where to write (default: data/<name of the first file>, or data/{EMBEDDED})",
+        help=f"folder to write to (default: in --data, the first file's name or {EMBEDDED})",
     )  # fmt: skip
     parser.add_argument(
         "--vocabulary", type=one_of("vocabulary", KINDS), default=VOCABULARY, metavar="NAME",
@@ -42,9 +44,10 @@ def main() -> None:
     parser.add_argument(
         "--val-fraction", type=unit_float, default=VAL_FRACTION, metavar="X", help="the part of the text for validation"
     )
-    options = parser.parse_args()
+    flags.add_data_flag(parser, "folder of data sets")
+    options = parser.parse_args(arguments)
     default = options.input[0].stem if options.input else EMBEDDED
-    folder = options.output or Path("data", default)
+    folder = options.output or options.data / default
     if not prepare_text(folder, options.input, options.vocabulary, options.vocabulary_size, options.val_fraction):
         print(f"{folder} is complete already")
 
@@ -76,9 +79,8 @@ def prepare_text(
     splits = {"train": pieces(text[:cut]), "val": pieces(text[cut:])}
     for split, parts in splits.items():
         if not parts:
-            raise UserError(
-                f"nothing is left for {split}.bin of {len(text)} characters with --val-fraction {val_fraction}"
-            )
+            of = f"{len(text)} characters with --val-fraction {val_fraction}"
+            raise UserError(f"nothing is left for {split}.bin of {of}")
     vocabulary = make(kind, splits["train"] + splits["val"], splits["train"], size)
     write_tokens(folder, source, vocabulary, splits, documents=False)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.gpt.experiment import build_model
 from tasks.gpt.model import GPT
 from tasks.gpt.settings import Settings
+from tasks.gpt.task import build_model
 from tasks.gpt.vocabularies import Vocabulary, described
-from workbench.cli.arguments import Parser, non_negative_float, one_of, positive_int, seed
+from workbench.cli import flags
+from workbench.cli.arguments import Parser, non_negative_float, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.training import checkpoint
 from workbench.training.launch import check_device
@@ -27,7 +29,7 @@ Let a trained model go on with a text. The checkpoint has all that it takes: wei
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m tasks.gpt.sample", DESCRIPTION)
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("results/pydoc_topics/tiny/GoLU/checkpoint_0.pth"), metavar="FILE",
@@ -43,12 +45,9 @@ def main() -> None:
         help="1: as the model predicts; less: what is probable more often; 0: always the most probable",
     )  # fmt: skip
     parser.add_argument("--top-k", type=positive_int, metavar="N", help="draw from the N most probable (default: all)")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the draws")
-    parser.add_argument(
-        "--device", type=one_of("device", ("cpu", "cuda")), metavar="NAME",
-        help="cpu or cuda (default: cuda where there is one)",
-    )  # fmt: skip
-    options = parser.parse_args()
+    flags.add_seed_flag(parser, "seed of the draws")
+    flags.add_device_flag(parser)
+    options = parser.parse_args(arguments)
     check_device(options.device)
     model, vocabulary = load(options.checkpoint)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -76,7 +75,8 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
     state: dict[str, Any] = checkpoint.read(path)
     try:
         configuration = state["configuration"]
-        settings = Settings(**{each.name: configuration[each.name] for each in fields(Settings)})
+        known = [each.name for each in fields(Settings) if each.name in configuration]
+        settings = Settings(**{name: configuration[name] for name in known})
         model = build_model(settings, configuration["vocabulary_size"], configuration["activation"])
         model.load_state_dict(state["model"])
         description = state["carried"]["vocabulary"]

@@ -14,6 +14,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 class Settings:
     """With data, activation and seed, all that the numbers of a run depend on."""
 
+    model: str = setting(str, "tiny", "the recipe")
     n_layer: int = setting(positive_int, 12, "layers")
     n_head: int = setting(positive_int, 12, "attention heads of a layer")
     n_embd: int = setting(positive_int, 768, "width of the residual stream")
@@ -26,6 +27,11 @@ class Settings:
         positive_int, 40, "batches of a step over all processes; a step has this times --batch-size sequences"
     )
     max_iters: int = setting(positive_int, 600000, "steps of the training")
+    epochs: int | None = setting(
+        positive_int,
+        None,
+        "passes over the text instead of --max-iters, each evaluated; a warm-up longer than a fifth of them is cut",
+    )
     learning_rate: float = setting(positive_float, 6e-4, "the highest learning rate")
     warmup_iters: int = setting(non_negative_int, 2000, "steps in which it rises from near 0")
     lr_decay_iters: int | None = setting(positive_int, None, "steps until it is lowest; none: all")

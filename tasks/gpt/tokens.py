@@ -36,12 +36,22 @@ class TokenFiles:
     @property
     def identity(self) -> dict[str, Any]:
         """What the numbers of a run depend on."""
-        return {
-            "vocabulary": name_of(self.vocabulary),
-            "vocabulary_size": self.vocabulary_size,
-            **{f"{split}_tokens": len(getattr(self, split)) for split in SPLITS},
-            **{f"{split}_crc32": self.crc32[split] for split in SPLITS},
-        }
+        return {"vocabulary": name_of(self.vocabulary), "vocabulary_size": self.vocabulary_size}
+
+    def fingerprint(self) -> str:
+        """Tell this text from others: how many tokens, and their checksum, which every token is read for.
+
+        Raises:
+            UserError: a file is not what was recorded when it was written.
+        """
+        both = []
+        for split in SPLITS:
+            path = self.folder / f"{split}.bin"
+            found, recorded = checksum(path), self.crc32[split]
+            if recorded is not None and found != recorded:
+                raise UserError(f"{path} has changed since it was written: delete {self.folder} to prepare it again")
+            both.append(found)
+        return f"{len(self.train)}+{len(self.val)} tokens {'-'.join(both)}"
 
 
 def dataset_folder(root: Path, name: str) -> Path:
@@ -65,7 +75,7 @@ def open_tokens(folder: Path) -> TokenFiles:
         raise UserError(f"there is no folder {folder}: python -m tasks.gpt.{_maker(folder)} makes it")
     meta, vocabulary, size = {}, {"kind": "gpt2"}, _GPT2_SIZE
     if (folder / JOURNAL).exists() and not (folder / META).exists():
-        raise UserError(f"the preparation of {folder} has not ended: the same command goes on with it")
+        raise UserError(f"the preparation of {folder} has not ended: the same command resumes it")
     if (folder / META).exists():
         meta, vocabulary = read_json(folder / META), read_json(folder / VOCABULARY)
         if meta.get("vocabulary") != name_of(vocabulary):
@@ -137,11 +147,7 @@ def is_prepared(folder: Path, source: dict[str, Any]) -> bool:
     meta = read_json(folder / META)
     if meta.get("source") != source:
         raise UserError(f"{folder} holds another text or vocabulary: choose another folder, or delete it")
-    tokens = open_tokens(folder)
-    for split in SPLITS:
-        path = tokens.folder / f"{split}.bin"
-        if checksum(path) != meta[split].get("crc32"):
-            raise UserError(f"{path} has changed since it was written: delete {folder} to prepare it again")
+    open_tokens(folder).fingerprint()
     return True
 
 

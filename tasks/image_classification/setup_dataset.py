@@ -1,6 +1,5 @@
 """python -m tasks.image_classification.setup_dataset: ImageNet-1K from its archives. `--help` explains every flag."""
 
-import argparse
 import hashlib
 import io
 import json
@@ -10,25 +9,28 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import Stopped, UserError, run
+from workbench.cli.flags import REQUIRED
 from workbench.cli.progress import Progress
+from workbench.output.environment import cores
 from workbench.output.storage import write_bytes, write_json
-from workbench.training.launch import cores
 from workbench.vision.files import UNPACKING
 
 DESCRIPTION = """\
 Unpack the archives of ImageNet-1K in DIR/imagenet_1k, so that torchvision.datasets.ImageNet can open that folder.
 
-  python -m tasks.image_classification.setup_dataset --dataset-path DIR
+  python -m tasks.image_classification.setup_dataset --data DIR
 
-It takes 160 GB beside the archives. Stopped and started again, it goes on from there."""
+It takes 160 GB beside the archives. Stopped and started again, it resumes."""
 
 FOLDER = "imagenet_1k"
 URL = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
@@ -43,27 +45,22 @@ class Part(NamedTuple):
     labels: dict[str, str] | None = None  # the class of each file for validation
 
 
-def main() -> None:
-    options = parse_arguments()
-    try:
-        set_up(options.dataset_path / FOLDER, options.workers, options.skip_checksum)
-    except KeyboardInterrupt:
-        raise Stopped("stopped: the same command goes on from there") from None
-    except OSError as error:
-        reason = ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
-        raise UserError(f"{reason}; when that is mended, the same command goes on from there") from error
-
-
-def parse_arguments() -> argparse.Namespace:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m tasks.image_classification.setup_dataset", DESCRIPTION)
     purpose = f"the folder in which {FOLDER}/ has the archives (required)"
-    none = argparse.SUPPRESS
-    parser.add_argument("--dataset-path", type=Path, required=True, default=none, metavar="DIR", help=purpose)
+    parser.add_argument("--data", "--dataset-path", dest="data", type=Path, metavar="DIR", help=purpose, **REQUIRED)
     purpose = "classes unpacked at a time (default: the number of cores)"
     parser.add_argument("--workers", type=positive_int, default=cores(), metavar="N", help=purpose)
     purpose = "do not compare the archives with the official MD5 sums: for archives of one's own with the same layout"
     parser.add_argument("--skip-checksum", action="store_true", help=purpose)
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    try:
+        set_up(options.data / FOLDER, options.workers, options.skip_checksum)
+    except KeyboardInterrupt:
+        raise Stopped("stopped: the same command resumes") from None
+    except OSError as error:
+        reason = ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
+        raise UserError(f"{reason}; when that is mended, the same command resumes") from error
 
 
 def set_up(folder: Path, workers: int, skip_checksum: bool) -> None:
@@ -110,8 +107,6 @@ def begin(folder: Path) -> dict[str, list[int]]:
 
 def write_meta(folder: Path, words: dict[str, tuple[str, ...]], labels: list[str]) -> None:
     """Write torchvision's meta.bin."""
-    import torch
-
     content = io.BytesIO()
     torch.save((words, labels), content)
     write_bytes(folder / "meta.bin", content.getvalue())
@@ -152,8 +147,7 @@ def find_archives(folder: Path) -> list[Path]:
     from torchvision.datasets.imagenet import ARCHIVE_META
 
     archives = [folder / ARCHIVE_META[each][0] for each in ("devkit", "val", "train")]
-    missing = ", ".join(each.name for each in archives if not each.is_file())
-    if missing:
+    if missing := ", ".join(each.name for each in archives if not each.is_file()):
         lacks = f"{folder} lacks" if folder.is_dir() else f"there is no folder {folder}, and so no"
         raise UserError(f"{lacks} {missing}: download from {URL} after registering, and put them, unopened, there")
     return archives
@@ -258,30 +252,25 @@ def class_archives(archive: Path, wnids: set[str]) -> dict[str, tarfile.TarInfo]
 
 def unpack_all(folder: Path, parts: list[Part], workers: int, expected: int) -> dict[str, int]:
     """Unpack every part; returns how many images each has. In threads, as reading and writing take most of the time."""
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    partial = tempfile.TemporaryDirectory(prefix=".partial-", dir=folder, ignore_cleanup_errors=True)
     stop = threading.Event()
-    images = {}
-    try:
-        with ThreadPoolExecutor(workers) as pool, Progress(expected, "image") as progress:
-            try:
-                jobs = {pool.submit(unpack, each, partial / each.folder.name, stop): each.folder.name for each in parts}
-                for done, job in enumerate(as_completed(jobs), start=1):
-                    images[jobs[job]] = job.result()
-                    progress.advance(job.result())
-                    if done % 50 == 0 or done == len(jobs):
-                        progress.report(f"{done} of {len(jobs)} folders are complete")
-            except BaseException:  # Ctrl-C too
-                stop.set()
-                pool.shutdown(cancel_futures=True)
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return images
+    with partial, ThreadPoolExecutor(workers) as pool, Progress(expected, "image") as progress:
+        try:
+            jobs = {pool.submit(unpack, each, Path(partial.name), stop): each.folder.name for each in parts}
+            for done, job in enumerate(as_completed(jobs), start=1):
+                progress.advance(job.result())
+                if done % 50 == 0 or done == len(jobs):
+                    progress.report(f"{done} of {len(jobs)} folders are complete")
+        except BaseException:  # Ctrl-C too
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return {name: job.result() for job, name in jobs.items()}
 
 
-def unpack(part: Part, partial: Path, stop: threading.Event) -> int:
-    """Unpack into `partial`, which becomes the part's folder when it is complete; if that exists, only compare it."""
-    new = not part.folder.exists()
+def unpack(part: Part, beside: Path, stop: threading.Event) -> int:
+    """Unpack into a folder in `beside` and put it in its place when it is complete; if that is there, only compare."""
+    new, partial = not part.folder.exists(), beside / part.folder.name
     for wnid in {*part.labels.values()} if part.labels else {""}:
         (partial / wnid).mkdir(parents=True)
     sizes = {}

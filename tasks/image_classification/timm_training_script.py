@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from tasks.image_classification.timm_training import Settings, run_timm
-from workbench.cli.arguments import Parser
+from tasks.image_classification.timm_settings import Settings
+from tasks.image_classification.timm_task import TimmClassification
 from workbench.cli.errors import run
-from workbench.cli.settings import add_settings, chosen
-from workbench.vision.flags import add_file_flags, add_run_flags, where
+from workbench.training.program import TrainingProgram
+from workbench.vision.files import DATASETS_HELP
 
 DESCRIPTION = """\
-Train EfficientNet-B0, or any other model of timm, on ImageNet-1K or other images. Killed and started again, it goes on.
+Train EfficientNet-B0, or any model of timm, on ImageNet-1K or other images. Stopped and started again, it resumes.
 
   torchrun --standalone --nproc_per_node=4 -m tasks.image_classification.timm_training_script \\
-      --data-dir data/imagenet_1k --activation GoLU --seed 0 --workers 8
+      --data data/imagenet_1k --activation GoLU --seed 0 --workers 8
   python -m tasks.image_classification.timm_training_script --dataset digits --img-size 32 --batch-size 16 --epochs 2 \\
       --no-amp --limit-train 320 --limit-val 100                   # a minute on a laptop, no download"""
 
@@ -38,14 +38,18 @@ EFFICIENTNET_B0 = Settings(
 )
 
 
-def main() -> None:
-    parser = Parser("python -m tasks.image_classification.timm_training_script", DESCRIPTION)
-    add_file_flags(parser, ["--data-dir"], "torch/imagenet", Path("data/imagenet_1k"))
-    add_run_flags(parser, ["--output"], ["--activation"])
-    add_settings(parser, EFFICIENTNET_B0, also={"drop_path": ["--drop-connect"]})
-    options = parser.parse_args()
-    run_timm(chosen(options, EFFICIENTNET_B0), where(options))
-
+PROGRAM = TrainingProgram(
+    module="tasks.image_classification.timm_training_script",
+    description=DESCRIPTION,
+    make=TimmClassification,
+    recipes={"efficientnet_b0": EFFICIENTNET_B0},
+    datasets=DATASETS_HELP,
+    dataset="torch/imagenet",
+    data=Path("data/imagenet_1k"),
+    pictures=True,
+    aliases={"results": ["--output"], "data": ["--data-dir"], "drop_path": ["--drop-connect"]},
+)
+main = PROGRAM.main
 
 if __name__ == "__main__":
     run(main)

@@ -1,31 +1,31 @@
 """python -m tasks.small_poc.lr_heatmaps: accuracy by blocks and learning rate, and its difference to a baseline."""
 
-import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from golu import available_activations
-from tasks.small_poc.ablation import COMMAND, Cell, Grid, load_merged
-from tasks.small_poc.merge_and_plot_contours import (
+from tasks.small_poc.ablation import COMMAND, Grid, load_merged
+from tasks.small_poc.cells import Cell, csv_rows
+from tasks.small_poc.panels import (
     COLOURS,
     Panels,
     Scale,
     caption,
-    csv_rows,
     epochs_text,
     fewer_seeds,
     figure_options,
     figure_parser,
     of_seeds,
     what_there_is,
+    write_figure,
 )
-from workbench.cli.arguments import one_of
+from workbench.cli import flags
 from workbench.cli.errors import UserError, run
 from workbench.output.estimates import Estimate, paired_difference
-from workbench.output.storage import prepare_folder, write_text
-from workbench.output.style import INK, figure_style, save_figure
-from workbench.output.tables import to_csv
+from workbench.output.storage import prepare_folder
+from workbench.output.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,38 +36,27 @@ Draw the accuracy that run_small_ablation stored over the number of blocks and t
 activation, and below it the difference to a baseline.
 
   python -m tasks.small_poc.lr_heatmaps --dataset digits
-  python -m tasks.small_poc.lr_heatmaps --dataset mnist --results-path results from_elsewhere/results"""
+  python -m tasks.small_poc.lr_heatmaps --dataset mnist --results results from_elsewhere/results"""
 
 ACCURACY = "val_accuracy"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the figure that the command line describes."""
     parser = figure_parser("python -m tasks.small_poc.lr_heatmaps", DESCRIPTION, "lr_heatmap.png")
-    baseline = "what to compare with (default: ReLU if it is there, else the first)"
-    activation = one_of("activation", available_activations())
-    parser.add_argument("--baseline", type=activation, metavar="NAME", help=baseline)
-    options = figure_options(parser)
-    grid, runs = load_merged(options.results_path, options.dataset)
+    flags.add_baseline_flag(parser)
+    options = figure_options(parser, arguments)
+    grid, runs = load_merged(options.results, options.dataset)
     panels = Panels.of(grid, runs, "lr")
     if not panels.drawable:
-        again = f"{COMMAND} --dataset {options.dataset} goes on"
+        again = f"{COMMAND} --dataset {options.dataset} resumes"
         raise UserError(f"there are no runs of two numbers of blocks and two learning rates yet: {again}")
-    heatmap = Heatmap(grid, panels, chosen_baseline(options, grid))
+    heatmap = Heatmap(grid, panels, flags.baseline_of(options.baseline, grid.activations))
     prepare_folder(options.output)
 
     print(what_there_is(grid, runs, options.dataset))
-    write_text(options.output / "lr_heatmap.csv", to_csv(heatmap.rows()))
-    with figure_style():
-        paths = save_figure(draw(options.dataset, heatmap), options.output / "lr_heatmap")
-    print(*paths, options.output / "lr_heatmap.csv", sep="\n")
-
-
-def chosen_baseline(options: argparse.Namespace, grid: Grid) -> str:
-    if options.baseline is None:
-        return "ReLU" if "ReLU" in grid.activations else grid.activations[0]
-    if options.baseline not in grid.activations:
-        raise UserError(f"--baseline {options.baseline} has no runs; there are those of {', '.join(grid.activations)}")
-    return options.baseline
+    path = options.output / "lr_heatmap"
+    write_figure(partial(draw, options.dataset, heatmap), path, path.with_suffix(".csv"), heatmap.rows())
 
 
 @dataclass(frozen=True)
@@ -107,9 +96,9 @@ class Heatmap:
         for cell in self.panels.cells.values():
             (row,) = csv_rows(self.grid, "lr", [cell])
             difference = self.difference(cell)
-            for part in ("mean", "standard_error", "low", "high", "n"):
+            for part in Estimate._fields:
                 name = "difference" if part == "mean" else f"difference_{part}"
-                row[name] = None if difference is None else getattr(difference, part)
+                row[name] = difference and getattr(difference, part)
             rows.append(row | {"best": self.is_best(cell), "baseline": self.baseline})
         return rows
 
@@ -218,13 +207,7 @@ def _empty(axes: "Axes", panels: Panels) -> None:
 
 
 def _draw_cell(
-    axes: "Axes",
-    panels: Panels,
-    cell: Cell,
-    colour: Any,
-    texts: tuple[str, str],
-    hatched: bool,
-    framed: bool = False,
+    axes: "Axes", panels: Panels, cell: Cell, colour: Any, texts: tuple[str, str], hatched: bool, framed: bool = False
 ) -> None:
     """A square of the colour, with a number and a small one below."""
     from matplotlib.colors import to_rgb

@@ -136,15 +136,29 @@ def _preactivated(layers: list[nn.Module], channels: int, classes: int, activati
     return model
 
 
-def mlp(blocks: int, shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
-    """So many hidden layers of 512, each normalised, with PyTorch's default initial weights."""
+def mlp(widths: tuple[int, ...], shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
+    """Hidden layers of these widths, each normalised, with PyTorch's default initial weights."""
     channels, height, width = shape
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = channels * height * width
-    for _ in range(blocks):
-        layers += [nn.Linear(inputs, MLP_UNITS), nn.LayerNorm(MLP_UNITS), activation()]
-        inputs = MLP_UNITS
+    for units in widths:
+        layers += [nn.Linear(inputs, units), nn.LayerNorm(units), activation()]
+        inputs = units
     return nn.Sequential(*layers, nn.Linear(inputs, classes))
+
+
+def cnn(shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
+    """Three 3x3 convolutions, two of which halve the resolution, then the mean over pixels; default weights."""
+    layers: list[nn.Module] = []
+    inputs = shape[0]
+    for channels, stride in ((32, 1), (64, 2), (64, 2)):
+        layers += [
+            nn.Conv2d(inputs, channels, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            activation(),
+        ]
+        inputs = channels
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
 
 
 # name -> model, given (C, H, W), the number of classes, and what makes an activation
@@ -152,5 +166,7 @@ MODELS: dict[str, Callable[[tuple[int, int, int], int, Activation], nn.Module]] 
     **{f"resnet{depth}": partial(resnet, depth) for depth in (20, 32, 44, 56, 110)},
     "wideresnet_28_2": partial(wide_resnet, 28, 2),
     "densenet_40": partial(densenet, 40, 12),
-    **{f"mlp_{blocks}": partial(mlp, blocks) for blocks in (1, 2, 3, 4)},
+    **{f"mlp_{blocks}": partial(mlp, (MLP_UNITS,) * blocks) for blocks in (1, 2, 3, 4)},
+    "mlp": partial(mlp, (256, 256)),
+    "cnn": cnn,
 }

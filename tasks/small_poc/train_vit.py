@@ -1,17 +1,16 @@
 """python -m tasks.small_poc.train_vit: ViT-Ti/16 on CIFAR-10 at 224 x 224, or any model of timm on small images."""
 
-from pathlib import Path
-
-from tasks.image_classification.timm_training import Settings, run_timm
+from tasks.image_classification.timm_settings import Settings
+from tasks.image_classification.timm_task import TimmClassification
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import run
-from workbench.cli.settings import add_settings, chosen
-from workbench.vision.flags import add_file_flags, add_run_flags, where
+from workbench.training.program import TrainingProgram
+from workbench.vision.files import DATASETS_HELP
 
 DESCRIPTION = """\
-Train ViT-Ti/16 on CIFAR-10, brought to 224 x 224. Killed and started again, it goes on.
+Train ViT-Ti/16 on CIFAR-10, brought to 224 x 224. Stopped and started again, it resumes.
 
-  python -m tasks.small_poc.train_vit --ac GoLU --seed 0
+  python -m tasks.small_poc.train_vit --activation GoLU --seed 0
   python -m tasks.small_poc.train_vit --dataset digits --img-size 32 --epochs 2 --limit-val 100   # no download"""
 
 VIT_TINY = Settings(
@@ -38,17 +37,24 @@ VIT_TINY = Settings(
 )
 
 
-def main() -> None:
-    parser = Parser("python -m tasks.small_poc.train_vit", DESCRIPTION)
-    add_file_flags(parser, ["--data-dir"], "torch/CIFAR10", Path("data"))
+def _add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--dataset-download", action="store_true", help="accepted for timm's sake: missing data are downloaded anyway"
     )
-    add_run_flags(parser, ["--results-folder"], ["--ac", "--activation"])
-    add_settings(parser, VIT_TINY)
-    options = parser.parse_args()
-    run_timm(chosen(options, VIT_TINY), where(options))
 
+
+PROGRAM = TrainingProgram(
+    module="tasks.small_poc.train_vit",
+    description=DESCRIPTION,
+    make=TimmClassification,
+    recipes={"vit_tiny": VIT_TINY},
+    datasets=DATASETS_HELP,
+    dataset="torch/CIFAR10",
+    pictures=True,
+    aliases={"results": ["--results-folder"], "data": ["--data-dir"], "activation": ["--ac"]},
+    add_flags=_add_flags,
+)
+main = PROGRAM.main
 
 if __name__ == "__main__":
     run(main)

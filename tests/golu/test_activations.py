@@ -1,6 +1,7 @@
 """Activations by name."""
 
 from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import golu
-from golu import available_activations, get_activation_function
+from golu import available_activations, get_activation_function, register
+from golu.activations import ACTIVATIONS, compared_activations, distinct_activations, gated_activations
 from golu.golu_cuda_activation import GoLUCUDA
 
 
@@ -38,6 +40,9 @@ EXPECTED: dict[str, Callable[[Tensor], Tensor]] = {
 
 def test_the_names_are_these() -> None:
     assert available_activations() == list(EXPECTED)
+    assert distinct_activations() == [name for name in EXPECTED if name != "GoLUCUDA"]
+    assert compared_activations() == ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
+    assert gated_activations() == ["ReLU", "GELU", "GELU_tanh", "Swish", "Mish", "GoLU"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -76,6 +81,44 @@ def test_a_name_like_no_other_gets_no_guess() -> None:
     with pytest.raises(ValueError, match=r"^unknown activation 'xyz': choose from Sigmoid, Tanh, ") as raised:
         get_activation_function("xyz")
     assert "\n" not in str(raised.value)
+
+
+@patch.dict(ACTIVATIONS)
+def test_what_is_registered_is_known_by_all_its_names() -> None:
+    register("Cube", nn.Identity, aliases=["x.3", "cube+"], gated=True, compared=True)
+    assert available_activations() == [*EXPECTED, "Cube", "x.3", "cube+"]
+    for names in (distinct_activations(), compared_activations(), gated_activations()):
+        assert names[-1] == "Cube" and "x.3" not in names
+    for name in ("Cube", "x.3", "cube+"):
+        assert isinstance(get_activation_function(name), nn.Identity)
+    with pytest.raises(ValueError, match=r"did you mean Cube\? choose from Sigmoid, .*, Cube, x\.3, cube\+$"):
+        get_activation_function("cubes")
+    register("Plain", nn.Identity, like="x.3")
+    assert compared_activations()[-1] == gated_activations()[-1] == "Cube" and distinct_activations()[-1] == "Plain"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("GoLU", {}, "there is an activation GoLU already"),
+        ("GoLUCUDA", {}, "there is an activation GoLUCUDA already"),
+        ("New", {"aliases": ["Newer", "ReLU"]}, "there is an activation ReLU already"),
+        ("New", {"aliases": ["Newer", "New"]}, "New"),
+        ("New", {"aliases": ["Newer", "Newer"]}, "Newer"),
+        ("New", {"aliases": ["a/b"]}, "an activation cannot be called 'a/b'"),
+        ("New", {"aliases": ["Newer"], "like": "GolU"}, "unknown activation 'GolU': did you mean GoLU?"),
+        *(
+            (name, {}, "an activation cannot be called")
+            for name in ("", ".", "..", ".x", "a b", "a\\b", "a\n", "Größe")
+        ),
+    ],
+)
+@patch.dict(ACTIVATIONS)
+def test_what_cannot_be_registered_is_not(name: str, more: dict, message: str) -> None:
+    before = dict(ACTIVATIONS)
+    with pytest.raises(ValueError) as raised:
+        register(name, nn.Identity, **more)
+    assert message in str(raised.value) and before == ACTIVATIONS
 
 
 def test_readme_blocks() -> None:

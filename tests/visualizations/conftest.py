@@ -1,6 +1,6 @@
 import csv
+import itertools
 import math
-import sys
 
 import pytest
 import torch
@@ -36,25 +36,30 @@ def figure(program, tmp_path):
     return draw
 
 
+@pytest.fixture
+def mistake(program, tmp_path):
+    """The line on stderr with which a figure refuses what it is given, before it has written anything."""
+
+    def refusal(figure_program, *arguments):
+        code, _, err = program(figure_program, "--output", tmp_path / "refused", *arguments)
+        assert code == 2 and err.startswith("error:") and err.count("\n") == 1
+        assert not list(tmp_path.glob("refused/*"))
+        return err
+
+    return refusal
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """A results folder with trainings of a small model: mlp_1 on digits, ReLU and GoLU, two seeds, two epochs."""
-    from tasks.small_poc import main
-    from workbench.cli.errors import run
+    from tasks.small_poc.main import main
 
     folder = tmp_path_factory.mktemp("runs")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        for activation in ("ReLU", "GoLU"):
-            for seed in (0, 1):
-                flags = (
-                    f"--model mlp_1 --dataset digits --epochs 2 --device cpu --activation {activation} --seed {seed}"
-                )
-                patch.setattr(sys, "argv", ["main", *flags.split(), "--results-path", str(folder)])
-                with pytest.raises(SystemExit) as ended:
-                    run(main.main)
-                assert ended.value.code == 0
+    for activation, seed in itertools.product(("ReLU", "GoLU"), (0, 1)):
+        flags = f"--model mlp_1 --dataset digits --epochs 2 --device cpu --activation {activation} --seed {seed}"
+        main([*flags.split(), "--results", str(folder)])
     torch.set_num_threads(threads)
     return folder
 
@@ -62,7 +67,7 @@ def runs(tmp_path_factory):
 @pytest.fixture
 def small(runs):
     """Flags with which a figure takes the small models."""
-    return ("--results-path", runs, "--model", "mlp_1", "--activations", "ReLU", "GoLU")
+    return ("--results", runs, "--model", "mlp_1", "--activations", "ReLU", "GoLU")
 
 
 @pytest.fixture

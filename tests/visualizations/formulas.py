@@ -9,6 +9,20 @@ def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
+def normal(x, mean=0.0, deviation=1.0):
+    """The density."""
+    return math.exp(-(((x - mean) / deviation) ** 2) / 2) / (deviation * math.sqrt(2 * math.pi))
+
+
+def golu(x, alpha=1.0, beta=1.0, gamma=1.0):
+    return alpha * x * math.exp(-beta * math.exp(-gamma * x))
+
+
+def golu_slope(x, alpha=1.0, beta=1.0, gamma=1.0):
+    u = beta * math.exp(-gamma * x)
+    return alpha * math.exp(-u) * (1 + gamma * x * u)
+
+
 def elu(x, alpha=1.0):
     return x if x > 0 else alpha * math.expm1(x)
 
@@ -28,5 +42,5 @@ FORMULA = {
     "GELU_tanh": lambda x: x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "Swish": lambda x: x * sigmoid(x),
     "Mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
-    "GoLU": lambda x: x * math.exp(-math.exp(-x)),
+    "GoLU": golu,
 }

@@ -6,19 +6,10 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from tests.visualizations.formulas import FORMULA, sigmoid
+from golu.activations import compared_activations, distinct_activations
+from tests.visualizations.formulas import FORMULA, SELU_ALPHA, SELU_SCALE, golu_slope, normal, sigmoid
 from visualizations.golu_plots import derivatives
-from visualizations.shared.program import column, drawable, names_in
-
-E = math.e
-
-
-def normal(x):
-    return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-
-
-def golu_slope(x):
-    return math.exp(-math.exp(-x)) * (1 + x * math.exp(-x))
+from visualizations.shared.program import column, names_in
 
 
 def golu_second(x):
@@ -55,7 +46,7 @@ def extreme(rows, name, point, what):
 
 
 def test_the_five_against_closed_forms(rows):
-    assert names_in(rows) == ["ReLU", "GELU", "Swish", "Mish", "GoLU"]
+    assert names_in(rows) == compared_activations()
     check_curves(rows)
     check_extremes(rows)
     check_crossings(rows)
@@ -81,7 +72,7 @@ def check_extremes(rows):
     assert extreme(rows, "GELU", "smallest", "second")[1] == pytest.approx(-2 * normal(2), rel=1e-6)
     assert extreme(rows, "GoLU", "largest", "slope") == pytest.approx((right, golu_slope(right)), rel=1e-6)
     assert extreme(rows, "GoLU", "smallest", "slope") == pytest.approx((left, golu_slope(left)), rel=1e-6)
-    assert extreme(rows, "GoLU", "largest", "second") == pytest.approx((0, 2 / E), rel=1e-6, abs=1e-9)
+    assert extreme(rows, "GoLU", "largest", "second") == pytest.approx((0, 2 / math.e), rel=1e-6, abs=1e-9)
     assert extreme(rows, "ReLU", "smallest", "slope")[1] == 0 and extreme(rows, "ReLU", "largest", "slope")[1] == 1
     largest = {name: extreme(rows, name, "largest", "slope")[1] for name in ("Mish", "Swish", "GoLU", "GELU")}
     assert sorted(largest, key=largest.get) == ["Mish", "Swish", "GoLU", "GELU"]
@@ -103,10 +94,10 @@ def check_crossings(rows):
 
 
 def test_every_activation_has_the_range_of_its_slope(figure):
-    rows = figure(derivatives.FIGURE, "--activations", *drawable())
+    rows = figure(derivatives.FIGURE, "--activations", *distinct_activations())
     expected = {
         "Sigmoid": (0, 0.25), "Tanh": (0, 1), "Softsign": (0, 1), "Softplus": (0, 1), "LeakyReLU": (0.01, 1),
-        "PReLU": (0.25, 1), "ELU": (0, 1), "CELU": (0, 1), "SELU": (0, 1.0507009873554805 * 1.6732632423543772),
+        "PReLU": (0.25, 1), "ELU": (0, 1), "CELU": (0, 1), "SELU": (0, SELU_SCALE * SELU_ALPHA),
     }  # fmt: skip
     for name, (low, high) in expected.items():
         assert extreme(rows, name, "smallest", "slope")[1] == pytest.approx(low, rel=1e-6, abs=1e-9)
@@ -122,8 +113,3 @@ def test_the_numbers_are_printed(program, tmp_path):
     assert ["GoLU", "-0.1149", "-1.0601", "1.1134", "2.2386", "-0.1642", "-1.4684", "0.7358", "0.0000"] in lines
     assert ["ReLU", "0.0000", "0-", "1.0000", "0+", "0.0000", "0-", "0.0000", "0-"] in lines
     assert ["ReLU", "-0.5671,", "1.1722"] in lines
-
-
-def test_an_activation_named_twice_is_one_line(program):
-    code, _, err = program(derivatives.FIGURE, "--activations", "GoLU", "GoLU")
-    assert code == 2 and err.startswith("error:") and err.count("\n") == 1

@@ -53,9 +53,9 @@ def test_the_numbers_of_the_figure(figure):
 
 
 @pytest.mark.parametrize("size", [9, 2001])
-def test_a_size_out_of_range(program, tmp_path, size):
-    code, _, err = program(largest_eigenvalues.FIGURE, "--size", size, "--output", tmp_path)
-    assert code == 2 and err == f"error: --size {size} is out of range: from 10 to 2000\n"
+def test_a_size_out_of_range(mistake, size):
+    said = f"error: --size {size} is out of range: from 10 to 2000\n"
+    assert mistake(largest_eigenvalues.FIGURE, "--size", size) == said
 
 
 def test_one_draw_has_no_error(figure):

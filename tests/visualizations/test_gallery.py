@@ -42,6 +42,11 @@ def test_each_is_there_to_be_seen_with_its_numbers(program):
     assert read_csv(ASSETS / f"{program.name}.csv")
 
 
+@pytest.mark.parametrize("each", PROGRAMS, ids=lambda each: each.module)
+def test_each_refuses_activations_that_it_does_not_know(mistake, each):
+    assert "did you mean Swish" in mistake(each, "--activations", "Swich")
+
+
 def test_the_page_is_the_one_that_is_stored():
     page = ROOT / "docs" / "gallery.md"
     assert page.read_text() == gallery.page(ASSETS, page), "python -m visualizations.gallery --page-only writes it anew"
@@ -59,14 +64,11 @@ def test_the_page_shows_every_figure(program, tmp_path):
     assert "exp(-exp(-x))" in text and r"x \* g(x)" in text
 
 
-def test_a_missing_picture_is_named(program, tmp_path):
-    code, _, err = program(gallery, "--page-only", "--output", tmp_path, "--page", tmp_path / "page.md")
-    assert (
-        code == 2 and err.count("\n") == 1 and "overview.png is missing" in err and not (tmp_path / "page.md").exists()
-    )
+def test_a_missing_picture_is_named(mistake, tmp_path):
+    assert "overview.png is missing" in mistake(gallery, "--page-only", "--page", tmp_path / "page.md")
+    assert not (tmp_path / "page.md").exists()
 
 
-def test_a_page_that_cannot_be_written(program, tmp_path):
+def test_a_page_that_cannot_be_written(mistake, tmp_path):
     (tmp_path / "file").write_text("")
-    code, _, err = program(gallery, "--page-only", "--output", ASSETS, "--page", tmp_path / "file" / "page.md")
-    assert code == 2 and err.count("\n") == 1
+    assert "file" in mistake(gallery, "--page-only", "--output", ASSETS, "--page", tmp_path / "file" / "page.md")

@@ -8,9 +8,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from golu.activations import distinct_activations
 from visualizations.shared.functions import values
 from visualizations.shared.gaussian import expectation, moments
-from visualizations.shared.program import drawable
 
 MEANS = [-40.0, -3.0, -0.7, 0.0, 1e-3, 2.0, 12.0]
 DEVIATIONS = [0.01, 0.1, 1.0, 3.0, 60.0]
@@ -47,7 +47,7 @@ def by_scipy(function, mean, deviation):
     return math.fsum(pieces)
 
 
-@pytest.mark.parametrize("name", [name for name in drawable() if name != "ReLU"])
+@pytest.mark.parametrize("name", [name for name in distinct_activations() if name != "ReLU"])
 def test_other_activations_are_what_scipy_finds(name):
     for mean, deviation in [(0.0, 1.0), (-2.0, 3.0), (0.3, 25.0)]:
         of = moments(name, mean, deviation)
@@ -70,7 +70,7 @@ def test_variances_at_the_standard_normal():
 
 def test_stein_s_identity_ties_values_to_slopes():
     # E (X - mean) f(X) = deviation^2 E f'(X)
-    for name in drawable():
+    for name in distinct_activations():
         left = expectation(lambda x: (x - 0.4) * values(name, x), 0.4, 1.7)  # noqa: B023
         assert left == pytest.approx(1.7**2 * moments(name, 0.4, 1.7).mean_slope, rel=1e-10)
 

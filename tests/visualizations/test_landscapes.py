@@ -15,7 +15,7 @@ from visualizations.loss_landscapes import contours, loss_landscape_rotation, ro
 from visualizations.shared import landscape
 from visualizations.shared.landscape import Evaluated, Points, direction, evaluate
 from visualizations.shared.surface import grid
-from workbench.training.run_folder import RunFolder
+from workbench.training.runs import StoredRun
 from workbench.vision.datasets import load_images
 
 
@@ -25,7 +25,7 @@ def images(tmp_path):
 
 
 def run_of(runs, activation="GoLU", seed=0):
-    return RunFolder(runs, "digits", "mlp_1", activation, seed)
+    return StoredRun(runs, "digits", "mlp_1", activation, seed)
 
 
 def plain_model(run, images):
@@ -107,7 +107,7 @@ def copied(runs, tmp_path):
 
 def test_stopped_it_goes_on_with_the_points_that_are_missing(runs, tmp_path, program, monkeypatch, one_process):
     folder = copied(runs, tmp_path)
-    flags = ("--results-path", folder, "--model", "mlp_1", "--activations", "GoLU", "--output", tmp_path, "--points", 5)
+    flags = ("--results", folder, "--model", "mlp_1", "--activations", "GoLU", "--output", tmp_path, "--points", 5)
     whole = landscape.in_processes
 
     def stopped(work, arguments, jobs, finished):
@@ -116,7 +116,7 @@ def test_stopped_it_goes_on_with_the_points_that_are_missing(runs, tmp_path, pro
 
     monkeypatch.setattr(landscape, "in_processes", stopped)
     code, _, err = program(surfaces.FIGURE, *flags)
-    assert code == 130 and err == "stopped: the same command goes on from the points that were evaluated\n"
+    assert code == 130 and err == "stopped: the same command resumes with the points that are missing\n"
     monkeypatch.setattr(landscape, "in_processes", whole)
     done = len(one_process)
     assert done == 3
@@ -140,13 +140,11 @@ def test_weights_that_have_changed_are_evaluated_anew(runs, tmp_path, one_proces
     assert evaluate([points], folder) == [new] and len(one_process) == 3
 
 
-def test_processes_give_the_same_numbers(runs, tmp_path):
-    batches = [Points(run_of(copied(runs, tmp_path), name), "filter", (1,), ((0.2,),)) for name in ("ReLU",)]
-    found = evaluate(batches, tmp_path)
-    run = run_of(runs, "ReLU")
-    images = load_images("digits", tmp_path)
-    here = landscape.evaluate_points(plain_model(run, images), images, Points(run, "filter", (1,), ((0.2,),)))
-    assert found[0].losses == pytest.approx(here.losses, rel=1e-6) and isinstance(found[0], Evaluated)
+def test_processes_give_the_same_numbers(runs, images, tmp_path):
+    points = Points(run_of(copied(runs, tmp_path), "ReLU"), "filter", (1,), ((0.2,),))
+    (found,) = evaluate([points], tmp_path)
+    here = landscape.evaluate_points(plain_model(points.run, images), images, points)
+    assert found.losses == pytest.approx(here.losses, rel=1e-6) and isinstance(found, Evaluated)
 
 
 def test_surfaces_are_a_grid_with_the_minimum_in_the_middle(figure, small, runs, images, one_process):
@@ -228,11 +226,10 @@ def test_noise_makes_it_worse_and_none_leaves_it(figure, small, runs, images, on
         (("--activations", "GoLU", "GoLU"), "--activations names GoLU more than once"),
     ],
 )
-def test_mistakes(program, small, tmp_path, flags, message):
-    code, _, err = program(surfaces.FIGURE, *small, "--output", tmp_path, *flags)
-    assert code == 2 and message in err and err.count("\n") == 1
+def test_mistakes(mistake, small, flags, message):
+    assert message in mistake(surfaces.FIGURE, *small, *flags)
 
 
-def test_a_noise_given_twice(program, small, tmp_path):
-    code, _, err = program(weight_noise.FIGURE, *small, "--output", tmp_path, "--noise", 0.1, 0.1)
-    assert code == 2 and err == "error: --noise names 0.1 more than once\n"
+def test_a_noise_given_twice(mistake, small):
+    said = mistake(weight_noise.FIGURE, *small, "--noise", 0.1, 0.1)
+    assert said == "error: --noise names 0.1 more than once\n"

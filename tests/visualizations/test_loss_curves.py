@@ -1,44 +1,71 @@
 """Curves of runs: made-up traces, and those of small models."""
 
-import json
-
 import numpy as np
 import pytest
+import torch
 
 from visualizations.loss_plots import loss_curves
 from visualizations.shared.seeds import draw_band, with_error
 from workbench.output.estimates import estimate
+from workbench.training import metrics
+from workbench.training.metrics import VAL_LOSS, Metric
+from workbench.training.runs import StoredRun
+
+ACCURACY = Metric("val_accuracy", "accuracy", "%", higher_is_better=True)
 
 
-def write_trace(folder, seed, losses, axis="epoch"):
-    folder.mkdir(parents=True, exist_ok=True)
-    trace = [
-        {axis: place, "lr": 0.1, "train_loss": loss, "val_loss": 2 * loss, "val_accuracy": 50 + place}
-        for place, loss in enumerate(losses, start=1)
+def evaluations(losses):
+    return [
+        {"epoch": epoch, "lr": 0.1, "train_loss": loss, "val_loss": loss and 2 * loss, "val_accuracy": 50 + epoch}
+        for epoch, loss in enumerate(losses, start=1)
     ]
-    (folder / f"opt_trace_{seed}.json").write_text(json.dumps(trace))
+
+
+def write_run(results, model, activation, seed, trace, means=(ACCURACY, VAL_LOSS)):
+    """A run under way: its checkpoint says what its numbers mean."""
+    run = StoredRun(results, "digits", model, activation, seed)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.store_trace(trace)
+    torch.save({"model": {}, "metrics": metrics.stored(means)}, run.checkpoint_path)
 
 
 @pytest.fixture
 def traces(tmp_path):
     root = tmp_path / "results"
-    write_trace(root / "digits" / "resnet20" / "GoLU", 0, [4.0, 2.0, 1.0])
-    write_trace(root / "digits" / "resnet20" / "GoLU", 10, [6.0, 4.0])
-    write_trace(root / "digits" / "resnet20" / "ReLU", 0, [3.0, 2.0, 1.0])
-    write_trace(root / "digits" / "mlp_1" / "GoLU", 0, [8.0, 7.0])
+    write_run(root, "resnet20", "GoLU", 0, evaluations([4.0, 2.0, 1.0]))
+    write_run(root, "resnet20", "GoLU", 10, evaluations([6.0, 4.0]))
+    write_run(root, "resnet20", "ReLU", 0, evaluations([3.0, 2.0, 1.0]))
+    write_run(root, "mlp_1", "GoLU", 0, evaluations([8.0, 7.0]))
     return root
 
 
 def test_rows_are_the_traces(figure, traces):
     rows = figure(loss_curves.FIGURE, "--runs", traces / "digits" / "resnet20")
-    assert [(row["activation"], row["seed"]) for row in rows if row["at"] == 1] == [
-        ("GoLU", 0),
-        ("GoLU", 10),
-        ("ReLU", 0),
-    ]
+    first = [(row["activation"], row["seed"]) for row in rows if row["at"] == 1]
+    assert first == [("GoLU", 0), ("GoLU", 10), ("ReLU", 0)]
     assert [row["train_loss"] for row in rows if row["activation"] == "ReLU"] == [3, 2, 1]
     assert all(row["val_loss"] == 2 * row["train_loss"] and row["value"] == 50 + row["at"] for row in rows)
-    assert {row["runs"] for row in rows} == {""}  # nothing but the activation tells them apart
+    # nothing but the activation tells them apart
+    assert {(row["runs"], row["metric"], row["axis"]) for row in rows} == {("", "accuracy (%)", "epoch")}
+
+
+def test_what_is_drawn_is_what_the_run_calls_so(figure, tmp_path):
+    bits, loss = Metric("bits_per_byte", "bits a byte"), Metric("nll", "loss of tokens", "nats", role="loss")
+    entry = {"step": 500, "train_loss": 1.0, "val_loss": 2.0, "nll": 3.0, "ema_bits_per_byte": 4.0}
+    trace = [entry | {"bits_per_byte": 5.0}, entry | {"step": 1000, "bits_per_byte": 4.5}]
+    write_run(tmp_path / "results", "gpt", "GoLU", 0, trace, [bits.averaged, bits, loss])
+    rows = figure(loss_curves.FIGURE, "--runs", tmp_path / "results")
+    shown = [[row[name] for name in ("axis", "at", "train_loss", "val_loss", "metric", "value")] for row in rows]
+    assert shown == [["step", 500, 1, 3, "bits a byte", 5], ["step", 1000, 1, 3, "bits a byte", 4.5]]
+
+
+def test_what_was_not_finite_is_no_number(figure, traces):
+    trace = evaluations([5.0, 4.0, None])
+    trace[2]["val_accuracy"] = None
+    write_run(traces, "mlp_1", "ReLU", 0, trace)
+    rows = figure(loss_curves.FIGURE, "--runs", traces / "digits" / "mlp_1", "--activations", "ReLU")
+    shown = [(row["train_loss"], row["val_loss"], row["value"]) for row in rows]
+    assert shown == [(5, 10, 51), (4, 8, 52), ("", "", "")]
 
 
 def test_a_line_ends_where_a_seed_ends(figure, traces):
@@ -51,7 +78,7 @@ def test_models_and_folders_are_told_apart(figure, traces, tmp_path):
     rows = figure(loss_curves.FIGURE, "--runs", traces, "--activations", "GoLU")
     assert {row["activation"] for row in rows} == {"GoLU"} and {row["runs"] for row in rows} == {"resnet20", "mlp_1"}
     other = tmp_path / "other"
-    write_trace(other / "digits" / "mlp_1" / "GoLU", 0, [9.0])
+    write_run(other, "mlp_1", "GoLU", 0, evaluations([9.0]))
     rows = figure(loss_curves.FIGURE, "--runs", traces / "digits" / "mlp_1", other)
     assert {row["runs"] for row in rows} == {str(traces), str(other)}
     assert [row["train_loss"] for row in rows if row["runs"] == str(other)] == [9]
@@ -77,29 +104,29 @@ def test_a_mean_is_written_as_far_as_its_error_goes():
 
 def test_real_runs(figure, small, runs):
     rows = figure(loss_curves.FIGURE, "--runs", runs)
-    path = runs / "digits" / "mlp_1" / "GoLU" / "opt_trace_1.json"
-    trace = json.loads(path.read_text())
+    trace = StoredRun(runs, "digits", "mlp_1", "GoLU", 1).trace()
     own = [row for row in rows if (row["activation"], row["seed"]) == ("GoLU", 1)]
     assert [row["val_loss"] for row in own] == pytest.approx([entry["val_loss"] for entry in trace], rel=1e-6)
     assert [row["value"] for row in own] == pytest.approx([entry["val_accuracy"] for entry in trace], rel=1e-6)
     assert figure(loss_curves.FIGURE, *small, "--seeds", 2) == sorted(rows, key=lambda row: row["activation"] == "GoLU")
 
 
-def test_mistakes(program, traces, tmp_path):
-    (tmp_path / "broken" / "GoLU").mkdir(parents=True)
-    (tmp_path / "broken" / "GoLU" / "opt_trace_0.json").write_text('[{"epoch": 1')
+def test_mistakes(mistake, traces, tmp_path):
+    def run_in(folder, trace, state):
+        (tmp_path / folder / "GoLU").mkdir(parents=True)
+        (tmp_path / folder / "GoLU" / "opt_trace_0.json").write_text(trace)
+        torch.save(state, tmp_path / folder / "GoLU" / "checkpoint_0.pth")
+
+    run_in("broken", '[{"epoch": 1', {"model": {}, "metrics": metrics.stored([ACCURACY])})
+    run_in("old", '[{"epoch": 1}]', {"model": {}})
     (tmp_path / "named").mkdir()
     (tmp_path / "named" / "opt_trace_x.json").write_text("[]")
-    for folder, message in (
-        (tmp_path / "none", "there is no folder"),
-        (tmp_path / "broken", "cannot read the trace of a run from"),
-        (tmp_path / "named", "opt_trace_x.json is no trace of a run: its name has no seed"),
+    for arguments, message in (
+        ([tmp_path / "none"], "there is no folder"),
+        ([tmp_path / "broken"], "cannot read the trace of a run from"),
+        ([tmp_path / "old"], "does not say what its numbers mean"),
+        ([tmp_path / "named"], "opt_trace_x.json is no trace of a run: its name has no seed"),
+        ([tmp_path / "broken" / "GoLU" / "x"], "--runs takes folders"),
+        ([traces, "--activations", "Mish"], "there are no runs of Mish"),
     ):
-        code, _, err = program(loss_curves.FIGURE, "--runs", folder, "--output", tmp_path / "out")
-        assert code == 2 and message in err and err.count("\n") == 1
-    code, _, err = program(loss_curves.FIGURE, "--runs", traces, "--activations", "Mish", "--output", tmp_path / "out")
-    assert code == 2 and "there are no runs of Mish" in err
-    code, _, err = program(
-        loss_curves.FIGURE, "--runs", tmp_path / "broken" / "GoLU" / "x", "--output", tmp_path / "out"
-    )
-    assert code == 2 and "--runs takes folders" in err
+        assert message in mistake(loss_curves.FIGURE, "--runs", *arguments)

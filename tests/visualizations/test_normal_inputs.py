@@ -7,15 +7,14 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from golu.activations import compared_activations
+from tests.visualizations.formulas import FORMULA
 from visualizations.shared.gaussian import moments
 from visualizations.theoretical_experiments import exact_variance, output_mean
 from visualizations.theoretical_experiments.exact_variance import compared
 
-GOLU = {
-    "GoLU": lambda x: x * math.exp(-math.exp(-x)) if x > -6 else 0.0,
-    "Swish": lambda x: x / (1 + math.exp(-x)),
-}
-FIVE = {"ReLU", "GELU", "Swish", "Mish", "GoLU"}
+FIVE = set(compared_activations())
+BY_SCIPY = ("GoLU", "Swish")
 
 
 def by_scipy(function, mean, deviation):
@@ -40,8 +39,8 @@ def test_exact_variance(figure):
             first = m * norm.cdf(m / s) + s * norm.pdf(m / s)
             second = (m * m + s * s) * norm.cdf(m / s) + m * s * norm.pdf(m / s)
             assert row["variance"] == pytest.approx(second - first**2, rel=1e-6, abs=1e-9)
-        elif row["activation"] in GOLU and s in (0.5, 1, 3) and m in (-2, 0, 1.5):
-            f = GOLU[row["activation"]]
+        elif row["activation"] in BY_SCIPY and s in (0.5, 1, 3) and m in (-2, 0, 1.5):
+            f = FORMULA[row["activation"]]
             first, second = by_scipy(f, m, s), by_scipy(lambda x: f(x) ** 2, m, s)  # noqa: B023
             assert row["variance"] == pytest.approx(second - first**2, rel=1e-6, abs=1e-9)
     assert [least(rows, m, 1) for m in (-3, -2.5, 0, 1.25, 1.5, 3)] == ["ReLU", "GoLU", "GoLU", "GoLU", "ReLU", "ReLU"]
@@ -80,11 +79,10 @@ def test_output_mean(figure):
             assert m != 0 or found == pytest.approx(s / math.sqrt(2 * math.pi), rel=1e-6)
         elif row["activation"] == "GELU":  # by Stein's identity
             r = m / math.sqrt(1 + s * s)
-            assert found == pytest.approx(
-                m * norm.cdf(r) + s * s / math.sqrt(1 + s * s) * norm.pdf(r), rel=1e-6, abs=1e-7
-            )
-        elif row["activation"] in GOLU and (m, s) in [(0, 0.5), (0, 3), (-2, 1), (1, 1)]:
-            assert found == pytest.approx(by_scipy(GOLU[row["activation"]], m, s), rel=1e-6, abs=1e-9)
+            expected = m * norm.cdf(r) + s * s / math.sqrt(1 + s * s) * norm.pdf(r)
+            assert found == pytest.approx(expected, rel=1e-6, abs=1e-7)
+        elif row["activation"] in BY_SCIPY and (m, s) in [(0, 0.5), (0, 3), (-2, 1), (1, 1)]:
+            assert found == pytest.approx(by_scipy(FORMULA[row["activation"]], m, s), rel=1e-6, abs=1e-9)
     for s in (0.05, 1, 3):
         at = {row["activation"]: row["output_mean"] for row in curves if (row["mean"], row["deviation"]) == (0, s)}
         assert sorted(at, key=at.get) == ["Swish", "Mish", "GoLU", "GELU", "ReLU"]
@@ -112,9 +110,3 @@ def test_where_golu_s_mean_is_the_closest_to_0():
     right = brentq(lambda m: golu_against("Swish", m), 0, 2)
     for value, limit in zip(("-1.25", "-1.83", "-0.99", "0.79"), (zero, *left, right), strict=True):
         assert f"{limit:.2f}" == value and value in output_mean.__doc__
-
-
-@pytest.mark.parametrize("module", [exact_variance, output_mean])
-def test_unknown_activations_are_an_error(program, tmp_path, module):
-    code, _, err = program(module.FIGURE, "--output", tmp_path, "--activations", "golu")
-    assert code == 2 and "GoLU" in err and err.count("\n") == 1

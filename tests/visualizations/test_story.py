@@ -1,20 +1,21 @@
-"""What the README and the figures' texts say in numbers is what stands in the figures' CSVs."""
+"""What docs/behaviour.md says in numbers is what stands in the figures' CSVs."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from golu.activations import compared_activations
 from tests.visualizations.conftest import read_csv
 from visualizations.loss_landscapes import roughness, weight_noise
 from visualizations.plot_model_param_dists import spread_dists
 from visualizations.shared.program import column
 from visualizations.shared.seeds import with_error
 from visualizations.theoretical_experiments.gradient_size import NORM, PLAIN, by_draw
-from workbench.cli.flags import FIVE
 
+FIVE = compared_activations()
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/behaviour.md").read_text()
 
 
 def stored(name):
@@ -27,7 +28,7 @@ def test_the_table_of_the_loss_landscape():
     for name in FIVE:
         cells = [with_error(each) for each in roughness.by_seed(rough, name).values()]
         cells += [with_error(weight_noise.at_noise(noise, name, metric)[0]) for metric in ("loss", "accuracy")]
-        assert f"| {name} | {' | '.join(cells)} |" in README
+        assert f"| {name} | {' | '.join(cells)} |" in PAGE
 
 
 def test_the_variances():
@@ -37,7 +38,7 @@ def test_the_variances():
         "GoLU": 0.2526, "Swish": 0.3131, "ReLU": 0.3408, "GELU": 0.3456, "Mish": 0.3945,
     }  # fmt: skip
     for value in variances.values():
-        assert f"{value:.4f}" in README
+        assert f"{value:.4f}" in PAGE
 
 
 def test_whose_variance_is_the_least():

@@ -7,7 +7,7 @@ import torch
 
 from visualizations.plot_model_param_dists import spread_by_layer
 from visualizations.shared import trained
-from workbench.training.run_folder import RunFolder
+from workbench.training.runs import StoredRun
 
 
 def test_what_is_missing_is_trained_once_and_kept(program, tmp_path, monkeypatch):
@@ -16,30 +16,19 @@ def test_what_is_missing_is_trained_once_and_kept(program, tmp_path, monkeypatch
     flags = ("--model", "mlp_1", "--activations", "GoLU", "--seeds", 1, "--output", tmp_path)
     code, out, err = program(spread_by_layer.FIGURE, *flags)
     assert (code, err) == (0, "") and "training 1 models of mlp_1 on digits" in out
-    run = RunFolder(tmp_path / "kept", "digits", "mlp_1", "GoLU", 0)
-    assert len(trained.trace_of(run)) == 1
+    run = StoredRun(tmp_path / "kept", "digits", "mlp_1", "GoLU", 0)
+    assert len(run.trace()) == 1
     written = run.checkpoint_path.stat().st_mtime_ns
     code, out, err = program(spread_by_layer.FIGURE, *flags)
     assert (code, err) == (0, "") and "training" not in out
     assert run.checkpoint_path.stat().st_mtime_ns == written
 
 
-def test_a_training_that_fails_says_why(program, tmp_path, monkeypatch):
+def test_a_training_that_fails_says_why(mistake, tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(trained, "BATCH_SIZE", 10**6)
-    flags = ("--model", "mlp_1", "--activations", "GoLU", "--seeds", 1, "--output", tmp_path)
-    code, _, err = program(spread_by_layer.FIGURE, *flags)
-    assert code == 2 and err.count("\n") == 1
-    assert err.startswith("error: GoLU with seed 0 could not be trained: a batch of 1000000 is more than")
-
-
-def changed(runs, tmp_path, change):
-    """A copy of the runs in which one checkpoint was changed."""
-    folder = tmp_path / "copy"
-    shutil.copytree(runs, folder)
-    path = RunFolder(folder, "digits", "mlp_1", "GoLU", 0).checkpoint_path
-    change(path)
-    return folder
+    err = mistake(spread_by_layer.FIGURE, "--model", "mlp_1", "--activations", "GoLU", "--seeds", 1)
+    assert err.startswith("error: a batch of 1000000 is more than")
 
 
 def rewritten(alter):
@@ -65,22 +54,20 @@ def rewritten(alter):
         (rewritten(lambda state: state.pop("model")), "is no checkpoint of a training run"),
     ],
 )
-def test_a_checkpoint_that_is_not_what_it_should_be(program, runs, tmp_path, change, message):
-    folder = changed(runs, tmp_path, change)
-    flags = ("--results-path", folder, "--model", "mlp_1", "--activations", "GoLU", "--seeds", 1, "--output", tmp_path)
-    code, _, err = program(spread_by_layer.FIGURE, *flags)
-    assert code == 2 and message in err and err.count("\n") == 1
-    assert not (tmp_path / "spread_by_layer.png").exists()
+def test_a_checkpoint_that_is_not_what_it_should_be(mistake, runs, tmp_path, change, message):
+    folder = shutil.copytree(runs, tmp_path / "copy")
+    change(StoredRun(folder, "digits", "mlp_1", "GoLU", 0).checkpoint_path)
+    flags = ("--results", folder, "--model", "mlp_1", "--activations", "GoLU", "--seeds", 1)
+    assert message in mistake(spread_by_layer.FIGURE, *flags)
 
 
-def test_a_missing_results_folder_names_the_command(program, tmp_path):
-    code, _, err = program(spread_by_layer.FIGURE, "--results-path", tmp_path / "none", "--output", tmp_path)
-    assert code == 2 and err.count("\n") == 1
-    assert "python -m tasks.small_poc.main --model resnet20 --dataset digits --activation ReLU --seed 0" in err
+def test_a_missing_results_folder_names_the_command(mistake, tmp_path):
+    command = "python -m tasks.small_poc.main --model resnet20 --dataset digits --activation ReLU --seed 0"
+    assert f"{command} --results {tmp_path}" in mistake(spread_by_layer.FIGURE, "--results", tmp_path)
 
 
-def test_what_takes_long_is_not_trained_unasked(program, tmp_path, monkeypatch):
+def test_what_takes_long_is_not_trained_unasked(mistake, tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "KEPT", tmp_path / "kept")
-    code, _, err = program(spread_by_layer.FIGURE, "--dataset", "cifar10", "--output", tmp_path)
-    assert code == 2 and err.count("\n") == 1 and "give --results-path" in err and "--dataset cifar10" in err
+    err = mistake(spread_by_layer.FIGURE, "--dataset", "cifar10")
+    assert "give --results" in err and "--dataset cifar10" in err
     assert not (tmp_path / "kept").exists()

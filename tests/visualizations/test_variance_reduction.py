@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from golu.activations import compared_activations
 from visualizations.shared.photographs import reduced
 from visualizations.theoretical_experiments import variance_reduction
 from visualizations.theoretical_experiments.variance_reduction import FIGURE, by_seed, pre_activations
@@ -19,7 +20,7 @@ def noise(tmp_path):
 
 def test_the_photographs(figure):
     rows = figure(FIGURE, "--seeds", 2)
-    mean = {name: np.mean(by_seed(rows, name)) for name in ("ReLU", "GELU", "Swish", "Mish", "GoLU")}
+    mean = {name: np.mean(by_seed(rows, name)) for name in compared_activations()}
     assert min(mean, key=mean.get) == "GoLU" and max(mean, key=mean.get) == "Mish"
     normal = {row["activation"]: row["variance"] for row in rows if row["kind"] == "normal input"}
     assert normal["ReLU"] == pytest.approx(0.5 - 0.5 / np.pi, rel=1e-6)
@@ -43,18 +44,13 @@ def test_a_file_of_noise_is_as_a_normal_input(figure, noise):
 def test_pre_activations_are_a_normalised_convolution():
     pixels = np.random.default_rng(1).random((9, 11, 3))
     x = pre_activations(pixels, 3)[0].numpy()
-    filters = torch.nn.init.kaiming_normal_(
-        torch.empty(16, 3, 3, 3), generator=torch.Generator().manual_seed(3)
-    ).numpy()
+    generator = torch.Generator().manual_seed(3)
+    filters = torch.nn.init.kaiming_normal_(torch.empty(16, 3, 3, 3), generator=generator).numpy()
     assert filters.var() == pytest.approx(2 / 27, rel=0.2)
     padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)))
     for channel in (0, 15):
-        y = np.array(
-            [
-                [(padded[i : i + 3, j : j + 3].transpose(2, 0, 1) * filters[channel]).sum() for j in range(11)]
-                for i in range(9)
-            ]
-        )
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))
+        y = (windows * filters[channel]).sum((2, 3, 4))
         assert x[channel] == pytest.approx((y - y.mean()) / y.std(), abs=1e-3)
 
 
@@ -66,7 +62,7 @@ def test_large_photographs_are_averaged():
     assert reduced(np.ones((8, 900, 3)), 30).shape == (1, 30, 3)
 
 
-def test_mistakes_are_said_in_a_line(program, tmp_path, noise):
+def test_mistakes_are_said_in_a_line(mistake, tmp_path, noise):
     cases = {
         ("--image", tmp_path / "none.jpg"): "there is no image",
         ("--image", noise, noise): "noise more than once",
@@ -74,5 +70,4 @@ def test_mistakes_are_said_in_a_line(program, tmp_path, noise):
         ("--seeds", 0): "at least 1",
     }
     for arguments, words in cases.items():
-        code, _, err = program(variance_reduction.FIGURE, "--output", tmp_path, *arguments)
-        assert code == 2 and words in err and err.count("\n") == 1
+        assert words in mistake(variance_reduction.FIGURE, *arguments)

@@ -7,12 +7,12 @@ import torch
 from tasks.small_poc.models import build_model
 from visualizations.plot_model_param_dists import spread_by_layer, spread_dists
 from visualizations.shared.weights import START
-from workbench.training.run_folder import RunFolder
+from workbench.training.runs import StoredRun
 from workbench.training.seeding import seed_everything
 
 
 def learned(runs, activation, seed):
-    path = RunFolder(runs, "digits", "mlp_1", activation, seed).checkpoint_path
+    path = StoredRun(runs, "digits", "mlp_1", activation, seed).checkpoint_path
     state = torch.load(path, weights_only=True)["model"]
     return {name: value.double().numpy().ravel() for name, value in state.items() if value.dim() > 1}
 

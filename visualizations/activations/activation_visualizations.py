@@ -11,20 +11,18 @@ starts.
 Source: textbook definitions, as PyTorch has them; GoLU is x * exp(-exp(-x)) (arXiv 2502.03654). The picture is ours.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from golu.activations import distinct_activations
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
-from visualizations.shared.functions import turning_points, values
+from visualizations.shared.functions import slope, turning_points, values
 from visualizations.shared.panels import grid_of
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, points
 from workbench.cli.errors import run
 from workbench.output.style import INK
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SPAN = 4.0
 NEAR_0 = 1e-9  # where the slopes on either side of 0 are taken
@@ -32,24 +30,15 @@ NEAR_0 = 1e-9  # where the slopes on either side of 0 are taken
 
 def numbers(options: Options) -> list[Row]:
     x = np.linspace(-SPAN, SPAN, 180)  # an even number: without 0, where some slopes jump
-    return [row for name in options.activations for row in [*_landmarks(name), *_rows("curve", name, x)]]
+    rows = []
+    for name in options.activations:
+        minimum = [at for at, _ in turning_points(name, 0, -SPAN, SPAN)]
+        for point, at in (("minimum", minimum), ("left of 0", [-NEAR_0]), ("right of 0", [NEAR_0]), ("curve", x)):
+            rows += points(name, point, at, f=values, slope=slope)
+    return rows
 
 
-def _landmarks(name: str) -> list[Row]:
-    minimum = [x for x, _ in turning_points(name, 0, -SPAN, SPAN)]
-    left, right = _rows("left of 0", name, [-NEAR_0]), _rows("right of 0", name, [NEAR_0])
-    return [*_rows("minimum", name, minimum), *left, *right]
-
-
-def _rows(point: str, name: str, x: "np.ndarray | list[float]") -> list[Row]:
-    x = np.array(x)
-    return rows_of({"activation": name, "point": point}, x=x, f=values(name, x), slope=values(name, x, 1))
-
-
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
+def draw(rows: list[Row], _: Options) -> Figure:
     names = names_in(rows)
     down, across = grid_of(len(names), 5)
     figure = Figure(figsize=(max(1.95 * across, 4.8), max(1.75 * down, 2.6) + 0.5), layout="constrained")
@@ -67,14 +56,14 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-def _draw_panel(axes: "Axes", rows: list[Row], name: str) -> None:
-    x, f, slope = (column(rows, each, activation=name, point="curve") for each in ("x", "f", "slope"))
+def _draw_panel(axes: Axes, rows: list[Row], name: str) -> None:
+    x, f, steepness = columns(rows, "x", "f", "slope", activation=name, point="curve")
     left, right = (column(rows, "slope", activation=name, point=f"{side} of 0")[0] for side in ("left", "right"))
     jumps = abs(right - left) > 1e-6
     draw_curve(axes, x, f, name, linestyle="-", lw=1.9)
-    draw_curve(axes, *(broken_at_0(x, slope) if jumps else (x, slope)), name, linestyle="--", lw=1.2)
+    draw_curve(axes, *(broken_at_0(x, steepness) if jumps else (x, steepness)), name, linestyle="--", lw=1.2)
     words = [f"slope at 0: {left:.3g} | {right:.3g}" if jumps else f"slope at 0: {left:.3g}"]
-    for at, lowest in zip(*(column(rows, each, activation=name, point="minimum") for each in "xf"), strict=True):
+    for at, lowest in zip(*columns(rows, "x", "f", activation=name, point="minimum"), strict=True):
         axes.plot(at, lowest, "o", color=colour_of(name), markersize=4, zorder=5)
         words.append(f"minimum: {lowest:.4f}")
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
@@ -82,7 +71,7 @@ def _draw_panel(axes: "Axes", rows: list[Row], name: str) -> None:
     axes.set(title=name, xlim=(-SPAN, SPAN), ylim=(-2, 3.6), xticks=range(-4, 5, 2), yticks=range(-2, 4))
 
 
-FIGURE = FigureProgram("activations.activation_visualizations", __doc__, numbers, draw, default=drawable())
+FIGURE = FigureProgram("activations.activation_visualizations", __doc__, numbers, draw, default=distinct_activations())
 
 if __name__ == "__main__":
     run(FIGURE.main)

@@ -19,23 +19,20 @@ Source: ours, to see what GoLU's reduced variance (arXiv 2502.03654) does to a l
 circular law and Tao, "Outliers in the spectrum of iid matrices with bounded rank perturbations", 2013.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Circle
 
 from visualizations.shared.drawing import colour_of, draw_curve, look_of
 from visualizations.shared.functions import values
 from visualizations.shared.gaussian import moments
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, rows_of, where
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.cli.progress import Progress
 from workbench.output.estimates import estimate
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 MEANS = np.linspace(-2, 2, 11).round(12)
 DEVIATIONS = np.linspace(0.25, 2, 8)
@@ -57,19 +54,16 @@ def numbers(options: Options) -> list[Row]:
         for name in options.activations:
             expected = predicted(name, mean, deviation, options.size)
             for place in np.ndindex(mean.shape):
-                about = {"activation": name, "mean": float(mean[place]), "deviation": float(deviation[place])}
                 of_draw = [largest(name, mean[place] + deviation[place] * each) / options.size for each in normal]
                 found = estimate(of_draw)
-                rows.append(
-                    about
-                    | {"kind": "largest", "value": found.mean, "standard_error": found.standard_error}
-                    | {"predicted": float(expected[place]) / options.size}
-                )
+                rows.append({
+                    "activation": name, "mean": float(mean[place]), "deviation": float(deviation[place]),
+                    "kind": "largest", "value": found.mean, "standard_error": found.standard_error,
+                    "predicted": float(expected[place]) / options.size,
+                })  # fmt: skip
                 progress.advance()
-            for each in np.linalg.eigvals(values(name, normal[0])) / np.sqrt(options.size):
-                rows.append(
-                    {"activation": name, "kind": "spectrum", "value": float(each.real), "imaginary": float(each.imag)}
-                )
+            spectrum = np.linalg.eigvals(values(name, normal[0])) / np.sqrt(options.size)
+            rows += rows_of({"activation": name, "kind": "spectrum"}, value=spectrum.real, imaginary=spectrum.imag)
     return rows
 
 
@@ -86,27 +80,23 @@ def predicted(activation: str, mean: np.ndarray, deviation: np.ndarray, size: in
 
 def summarise(rows: list[Row]) -> str:
     table = [["|lambda| / n for N(0, 1)", "measured", "predicted"]]
-    for row in rows:
-        if row["kind"] == "largest" and (row["mean"], row["deviation"]) == (0, 1):
-            error = row["standard_error"]
-            table.append([row["activation"], f"{row['value']:.4f} ± {error or 0:.4f}", f"{row['predicted']:.4f}"])
+    for row in where(rows, kind="largest", mean=0, deviation=1):
+        error = row["standard_error"] or 0
+        table.append([row["activation"], f"{row['value']:.4f} ± {error:.4f}", f"{row['predicted']:.4f}"])
     return plain_table(table)
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     names = names_in(rows)
-    grid = [row for row in rows if row["kind"] == "largest"]
+    grid = where(rows, kind="largest")
     figure = Figure(figsize=(9.6, 5.0), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.35))
     _maps(above, grid, names)
     left, middle, right = below.subplots(1, 3)
     for name in names:
         for axes, along, fixed in ((left, "deviation", {"mean": 0.0}), (middle, "mean", {"deviation": 1.0})):
-            at, found, error, theory = (
-                column(grid, key, activation=name, **fixed) for key in (along, "value", "standard_error", "predicted")
-            )
+            wanted = (along, "value", "standard_error", "predicted")
+            at, found, error, theory = columns(grid, *wanted, activation=name, **fixed)
             draw_curve(axes, at, theory, name, linestyle=":", lw=1.4)
             errors = None if error[0] is None else error.astype(float)
             axes.errorbar(at, found, errors, fmt="o", color=colour_of(name), markersize=3)
@@ -119,19 +109,16 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-def _disc(axes: "Axes", rows: list[Row], name: str) -> None:
+def _disc(axes: Axes, rows: list[Row], name: str) -> None:
     """The eigenvalues of one matrix without the largest, and the circle that they fill when n is large."""
-    from matplotlib.patches import Circle
-
-    spectrum = [row for row in rows if row["kind"] == "spectrum" and row["activation"] == name]
-    real, imaginary = column(spectrum, "value"), column(spectrum, "imaginary")
+    real, imaginary = columns(rows, "value", "imaginary", kind="spectrum", activation=name)
     others = np.argsort(np.hypot(real, imaginary))[:-1]
     axes.plot(real[others], imaginary[others], ".", color=colour_of(name), markersize=3, alpha=0.6)
     radius = float(np.sqrt(moments(name, 0.0, 1.0).variance))
     axes.add_patch(Circle((0, 0), radius, fill=False, color=colour_of(name), lw=look_of(name)["lw"]))
 
 
-def _maps(figure: "SubFigure", grid: list[Row], names: list[str]) -> None:
+def _maps(figure: SubFigure, grid: list[Row], names: list[str]) -> None:
     """|lambda| / n over mean and deviation, a map an activation."""
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     levels = np.arange(0, column(grid, "value").max() + 0.2, 0.2)

@@ -13,20 +13,19 @@ that is 0. The command prints these numbers as tables.
 Source: the derivatives are by automatic differentiation in float64; GoLU is x * exp(-exp(-x)) (arXiv 2502.03654).
 """
 
-from typing import TYPE_CHECKING
+from functools import partial
+from operator import itemgetter
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve
-from visualizations.shared.functions import extrema, turning_points, values
-from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from visualizations.shared.functions import extrema, slope, turning_points
+from visualizations.shared.panels import legend_below, panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, points, where
 from workbench.cli.errors import run
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SPAN = 5.0
 SEARCHED = 12.0  # extrema are looked for from minus to plus this
@@ -36,33 +35,24 @@ DERIVATIVES = {"slope": 1, "second": 2}
 
 def numbers(options: Options) -> list[Row]:
     x = np.linspace(-SPAN, SPAN, 200)  # an even number: without 0, where some jump
+    rows_at = partial(points, slope=slope, second=partial(slope, order=2))
     rows = []
     for name in options.activations:
-        rows += [*_rows(name, "curve", x), *_rows(name, "next to 0", np.array([-NEAR_0, NEAR_0]))]
+        rows += [*rows_at(name, "curve", x), *rows_at(name, "next to 0", [-NEAR_0, NEAR_0])]
         for what, order in DERIVATIVES.items():
             turns = [place for place, _ in turning_points(name, order, -SEARCHED, SEARCHED)]
-            rows += _rows(name, f"{what} turns", np.array(turns))
-            ends = _rows(name, "", np.array([*turns, -NEAR_0, NEAR_0, -FAR, FAR]))
-            rows += [row | {"point": f"{word} {what}"} for word, row in _extremes(ends, what)]
+            rows += rows_at(name, f"{what} turns", turns)
+            ends = rows_at(name, "", [*turns, -NEAR_0, NEAR_0, -FAR, FAR])
+            for word, choose in (("smallest", min), ("largest", max)):  # of equal ones the first
+                rows.append(choose(ends, key=itemgetter(what)) | {"point": f"{word} {what}"})
         if "GoLU" in options.activations and name != "GoLU":
-            rows += _rows(name, "as steep as GoLU", np.array(_as_steep_as_golu(name)))
+            rows += rows_at(name, "as steep as GoLU", _as_steep_as_golu(name))
     return rows
-
-
-def _rows(name: str, point: str, x: np.ndarray) -> list[Row]:
-    derivatives = {what: values(name, x, order) for what, order in DERIVATIVES.items()}
-    return rows_of({"activation": name, "point": point}, x=x, **derivatives)
-
-
-def _extremes(rows: list[Row], what: str) -> list[tuple[str, Row]]:
-    """The rows of smallest and largest value; of equal ones the first."""
-    smallest, largest = (choose(rows, key=lambda row: row[what]) for choose in (min, max))
-    return [("smallest", smallest), ("largest", largest)]
 
 
 def _as_steep_as_golu(name: str) -> list[float]:
     def difference(x: np.ndarray) -> np.ndarray:
-        return values("GoLU", x, 1) - values(name, x, 1)
+        return slope("GoLU", x) - slope(name, x)
 
     places = extrema(difference, -SEARCHED, SEARCHED)
     return [x for x in places if abs(difference(np.array(x))) < 1e-9]  # not where the other's slope jumps over GoLU's
@@ -71,16 +61,15 @@ def _as_steep_as_golu(name: str) -> list[float]:
 def summarise(rows: list[Row]) -> str:
     """Two tables: the extremes of both derivatives, and where GoLU is as steep as others."""
     words = [f"{word} {what}" for what in DERIVATIVES for word in ("smallest", "largest")]
-    head = ["activation", "smallest f'", "at", "largest f'", "at", "smallest f''", "at", "largest f''", "at"]
-    table = [head]
+    table = [["activation", "smallest f'", "at", "largest f'", "at", "smallest f''", "at", "largest f''", "at"]]
     for name in names_in(rows):
         line = [name]
         for word in words:
-            (row,) = (row for row in rows if (row["activation"], row["point"]) == (name, word))
+            (row,) = where(rows, activation=name, point=word)
             line += [_fixed(row[word.split()[1]]), _place(row["x"])]
         table.append(line)
     crossings = [["activation", "GoLU has its slope at"]]
-    for name in names_in([row for row in rows if row["point"] == "as steep as GoLU"]):
+    for name in names_in(rows, point="as steep as GoLU"):
         places = column(rows, "x", activation=name, point="as steep as GoLU")
         crossings.append([name, ", ".join(_place(x) for x in places)])
     return "\n\n".join(plain_table(each) for each in (table, crossings) if len(each) > 1)
@@ -99,12 +88,9 @@ def _fixed(value: float) -> str:
     return f"{round(value, 4) + 0.0:.4f}"
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     count = len(names_in(rows))
-    figure = Figure(figsize=(9.6, 2 * max(2.7, 0.9 + 0.21 * count) + 0.4), layout="constrained")
-    panels = figure.subplots(2, 2, width_ratios=(1.25, 1))
+    figure, panels = panels_of(2 * max(2.7, 0.9 + 0.21 * count) + 0.4, 2, 2, width_ratios=(1.25, 1))
     titles = {"slope": "First derivative f'(x)", "second": "Second derivative f''(x)"}
     for (left, right), (what, title) in zip(panels, titles.items(), strict=True):
         for name in names_in(rows):
@@ -116,10 +102,9 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-def _draw_derivative(axes: "Axes", rows: list[Row], name: str, what: str) -> None:
+def _draw_derivative(axes: Axes, rows: list[Row], name: str, what: str) -> None:
     curve, turns, beside_0 = (
-        [column(rows, each, activation=name, point=point) for each in ("x", what)]
-        for point in ("curve", f"{what} turns", "next to 0")
+        columns(rows, "x", what, activation=name, point=point) for point in ("curve", f"{what} turns", "next to 0")
     )
     exists = _exists_at_0(rows, name, what)
     draw_curve(axes, *(curve if exists else broken_at_0(*curve)), name)
@@ -134,14 +119,11 @@ def _exists_at_0(rows: list[Row], name: str, what: str) -> bool:
     return all(np.ptp(column(rows, each, activation=name, point="next to 0")) < 1e-6 for each in lower)
 
 
-def _draw_ranges(axes: "Axes", rows: list[Row], what: str) -> None:
+def _draw_ranges(axes: Axes, rows: list[Row], what: str) -> None:
     """A bar an activation, from the smallest to the largest value, with both written beside it."""
     names = names_in(rows)
     for height, name in enumerate(names):
-        ends = [
-            next(row for row in rows if (row["activation"], row["point"]) == (name, f"{word} {what}"))
-            for word in ("smallest", "largest")
-        ]
+        ends = [row for word in ("smallest", "largest") for row in where(rows, activation=name, point=f"{word} {what}")]
         axes.plot([row[what] for row in ends], [height, height], color=colour_of(name), lw=2.4)
         for row, away, side in zip(ends, (-7, 7), ("right", "left"), strict=True):
             limit = abs(row["x"]) in (NEAR_0, FAR)
@@ -155,7 +137,7 @@ def _draw_ranges(axes: "Axes", rows: list[Row], what: str) -> None:
     axes.grid(axis="y", visible=False)
 
 
-FIGURE = FigureProgram("golu_plots.derivatives", __doc__, numbers, draw, known=drawable(), summarise=summarise)
+FIGURE = FigureProgram("golu_plots.derivatives", __doc__, numbers, draw, summarise=summarise)
 
 if __name__ == "__main__":
     run(FIGURE.main)

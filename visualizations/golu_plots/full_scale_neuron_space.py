@@ -11,48 +11,36 @@ Mish 0.8651.
 Source: GoLU is x * exp(-exp(-x)) (arXiv 2502.03654); the choice of views is ours.
 """
 
-from functools import partial
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.functions import turning_points, values
-from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from visualizations.shared.panels import legend_below, panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, rows_of, where
 from workbench.cli.errors import run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 VIEWS = {"Full scale": (-8.0, 8.0), "Negative neuron space": (-5.0, 0.0), "Positive neuron space": (0.0, 2.0)}
 STEP = {"Full scale": 0.2, "Negative neuron space": 0.05, "Positive neuron space": 0.05}
 
 
 def numbers(options: Options) -> list[Row]:
+    at = {view: np.linspace(low, high, round((high - low) / STEP[view]) + 1) for view, (low, high) in VIEWS.items()}
     rows = []
     for name in options.activations:
-        for view, (low, high) in VIEWS.items():
-            rows += _rows(view, name, np.linspace(low, high, round((high - low) / STEP[view]) + 1))
-        rows += _rows("minimum", name, np.array([x for x, _ in turning_points(name, 0, *VIEWS["Full scale"])]))
+        minimum = np.array([x for x, _ in turning_points(name, 0, *VIEWS["Full scale"])])
+        for view, x in [*at.items(), ("minimum", minimum)]:
+            rows += rows_of({"activation": name, "view": view}, x=x, f=values(name, x))
     return rows
 
 
-def _rows(view: str, name: str, x: np.ndarray) -> list[Row]:
-    return rows_of({"activation": name, "view": view}, x=x, f=values(name, x))
-
-
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
-    panels = figure.subplots(1, 3, width_ratios=(1, 1.25, 1))
-    lowest = {row["activation"]: row for row in rows if row["view"] == "minimum"}
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, panels = panels_of(3.9, 1, 3, width_ratios=(1, 1.25, 1))
+    lowest = {row["activation"]: row for row in where(rows, view="minimum")}
     for axes, (view, span) in zip(panels, VIEWS.items(), strict=True):
         for name in names_in(rows):
-            part = partial(column, rows, activation=name, view=view)
             label = f"{name}, minimum {lowest[name]['f']:.4f}" if name in lowest else name
-            draw_curve(axes, part("x"), part("f"), name, label=label)
+            draw_curve(axes, *columns(rows, "x", "f", activation=name, view=view), name, label=label)
         y = column(rows, "f", view=view)
         air = 0.06 * np.ptp(y)
         axes.set(title=view, xlabel="x", xlim=span, ylim=(y.min() - air, y.max() + air))
@@ -63,7 +51,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-FIGURE = FigureProgram("golu_plots.full_scale_neuron_space", __doc__, numbers, draw, known=drawable())
+FIGURE = FigureProgram("golu_plots.full_scale_neuron_space", __doc__, numbers, draw)
 
 if __name__ == "__main__":
     run(FIGURE.main)

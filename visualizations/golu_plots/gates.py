@@ -10,17 +10,15 @@ for GELU and Swish; GoLU's gate lets less through (at 0 itself 1/e instead of 1/
 Source: the gates are in the paper's definition of GoLU (arXiv 2502.03654); the right panel is ours.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
-from visualizations.shared.drawing import draw_curve, mark
-from visualizations.shared.functions import GATED, gate
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from golu.activations import gated_activations
+from visualizations.shared.drawing import draw_curves, mark
+from visualizations.shared.functions import gate
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, names_in, rows_of
 from workbench.cli.errors import run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def numbers(options: Options) -> list[Row]:
@@ -32,15 +30,10 @@ def numbers(options: Options) -> list[Row]:
     return rows
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for name in names_in(rows):
-        x = column(rows, "x", activation=name)
-        draw_curve(left, x, column(rows, "gate", activation=name), name)
-        draw_curve(right, x, column(rows, "asymmetry", activation=name), name)
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, (left, right) = panels_of(3.4, 1, 2)
+    draw_curves(left, rows, "x", "gate")
+    draw_curves(right, rows, "x", "asymmetry")
     if "GoLU" in names_in(rows):
         mark(left, 0, np.exp(-1), "1/e", "GoLU")
     left.set(title="Gate g(x) = f(x) / x", xlabel="x", xlim=(-5, 5))
@@ -49,7 +42,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-FIGURE = FigureProgram("golu_plots.gates", __doc__, numbers, draw, known=GATED)
+FIGURE = FigureProgram("golu_plots.gates", __doc__, numbers, draw, known=gated_activations())
 
 if __name__ == "__main__":
     run(FIGURE.main)

@@ -14,49 +14,34 @@ Source: the definition of GoLU (arXiv 2502.03654); the marked points follow from
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import broken_at_0, colour_of, draw_curve, mark
-from visualizations.shared.functions import GATED, extrema, gate, values
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from visualizations.shared.functions import extrema, gate, slope, values
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import BESIDE_GOLU, FigureProgram, Options, Row, columns, names_in, points, where
 from workbench.cli.errors import run
 from workbench.output.style import INK
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 SPAN = 4.0
-BESIDE = [name for name in GATED if name != "GoLU"]
 TANGENT = np.array([-1.0, 1.4])  # from where to where the tangents at 0 are drawn
 
 
 def numbers(options: Options) -> list[Row]:
     x = np.linspace(-SPAN, SPAN, 320)  # an even number: without 0, where ReLU's gate jumps
-    rows = [row for name in [*options.activations, "GoLU"] for row in _rows("curve", name, x)]
     minimum, bends = (extrema(partial(values, "GoLU", order=order), -SPAN, SPAN) for order in (1, 2))
-    return [
-        *rows,
-        *_rows("origin", "GoLU", np.zeros(1)),
-        *_rows("minimum", "GoLU", np.array(minimum)),
-        *_rows("inflection", "GoLU", np.array(bends)),
-    ]
+    shown = [(name, "curve", x) for name in [*options.activations, "GoLU"]]
+    shown += [("GoLU", "origin", [0.0]), ("GoLU", "minimum", minimum), ("GoLU", "inflection", bends)]
+    return [row for each in shown for row in points(*each, gate=gate, f=values, slope=slope)]
 
 
-def _rows(point: str, name: str, x: np.ndarray) -> list[Row]:
-    common = {"activation": name, "point": point}
-    return rows_of(common, x=x, gate=gate(name, x), f=values(name, x), slope=values(name, x, 1))
-
-
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, (left, right) = panels_of(4.2, 1, 2)
     for name in names_in(rows):
-        x, g, f = (column(rows, each, activation=name, point="curve") for each in ("x", "gate", "f"))
+        x, g, f = columns(rows, "x", "gate", "f", activation=name, point="curve")
         draw_curve(left, *(broken_at_0(x, g) if name == "ReLU" else (x, g)), name)
         draw_curve(right, x, f, name)
     _draw_gate(left)
@@ -66,7 +51,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-def _draw_gate(axes: "Axes") -> None:
+def _draw_gate(axes: Axes) -> None:
     at_0 = np.exp(-1)
     for limit in (0, 1):
         axes.axhline(limit, color=INK, lw=0.9, linestyle="--")
@@ -77,22 +62,21 @@ def _draw_gate(axes: "Axes") -> None:
     axes.set(title="Gate g(x) = exp(-exp(-x))", xlabel="x", ylabel="g(x)", xlim=(-SPAN, SPAN), ylim=(-0.06, 1.12))
 
 
-def _draw_function(axes: "Axes", points: list[Row]) -> None:
+def _draw_function(axes: Axes, special: list[Row]) -> None:
     axes.axhline(0, color=INK, lw=0.9, linestyle="--")
     axes.plot([0, SPAN], [0, SPAN], color=INK, lw=0.9, linestyle="--")
     axes.text(2.3, 2.45, "asymptote y = x", fontsize=8, ha="right")
     axes.text(-SPAN + 0.1, 0.07, "asymptote y = 0", fontsize=8)
     axes.plot(TANGENT, np.exp(-1) * TANGENT, color=INK, lw=0.9, linestyle=":")
     mark(axes, 0, 0, "slope 1/e", "GoLU", (8, -14))
-    lowest = next(row for row in points if row["point"] == "minimum")
+    (lowest,) = where(special, point="minimum")
     _point_out(axes, lowest, f"minimum\n({lowest['x']:.4f}, {lowest['f']:.4f})", (-0.5, -0.85))
-    bends = [row for row in points if row["point"] == "inflection"]
-    for row, place in zip(bends, ((-2.8, -0.85), (2.75, 1.0)), strict=True):
+    for row, place in zip(where(special, point="inflection"), ((-2.8, -0.85), (2.75, 1.0)), strict=True):
         _point_out(axes, row, f"inflection at {row['x']:.4f}\nslope {row['slope']:.4f}", place)
     axes.set(title="GoLU f(x) = x g(x)", xlabel="x", ylabel="f(x)", xlim=(-SPAN, SPAN), ylim=(-1.2, 3.4))
 
 
-def _point_out(axes: "Axes", row: Row, text: str, place: tuple[float, float]) -> None:
+def _point_out(axes: Axes, row: Row, text: str, place: tuple[float, float]) -> None:
     """A dot, and a text elsewhere that a thin line joins to it."""
     colour = colour_of("GoLU")
     axes.plot(row["x"], row["f"], "o", color=colour, markersize=5, zorder=5)
@@ -102,10 +86,7 @@ def _point_out(axes: "Axes", row: Row, text: str, place: tuple[float, float]) ->
     )
 
 
-FIGURE = FigureProgram(
-    "golu_plots.golu_and_gompertz", __doc__, numbers, draw,
-    known=BESIDE, default=(), activations_are="drawn beside GoLU",
-)  # fmt: skip
+FIGURE = FigureProgram("golu_plots.golu_and_gompertz", __doc__, numbers, draw, **BESIDE_GOLU)
 
 if __name__ == "__main__":
     run(FIGURE.main)

@@ -15,27 +15,14 @@ Source: the formula is the definition of GoLU (arXiv 2502.03654); looking at the
 
 import argparse
 import math
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from visualizations.shared.functions import GATED
-from visualizations.shared.golu_parameters import (
-    PARAMETERS,
-    add_value_flags,
-    beside_rows,
-    chosen_values,
-    curve_rows,
-    draw_beside,
-    draw_family,
-    legend_of_values,
-)
-from visualizations.shared.program import FigureProgram, Options, Row
-from workbench.cli.arguments import Parser
+from visualizations.shared.golu_parameters import add_value_flags, beside_rows, chosen_values, curve_rows, draw_families
+from visualizations.shared.program import BESIDE_GOLU, FigureProgram, Options, Row
 from workbench.cli.errors import run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SPAN = 4.0
 DEFAULT = (-2.0, -1.0, -0.5)
@@ -59,21 +46,11 @@ def _where_the_gate_is_large(beta: float) -> float:
     return max(-SPAN, -math.log(math.log(LARGEST_GATE) / -beta))
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 5.8), layout="constrained")
-    panels = figure.subplots(2, 3, sharex=True)
-    for axes, parameter, place in zip(panels.T, PARAMETERS, ("lower left", "lower right", "upper left"), strict=True):
-        for panel, what, marked in zip(axes, ("f", "slope"), ("turn", "at 0"), strict=True):
-            draw_family(panel, rows, parameter, what, marked)
-        axes[0].set(title=f"{parameter.capitalize()} negative", ylim=(-HEIGHT, HEIGHT))
-        axes[1].set(xlabel="x", xlim=(-SPAN, SPAN))
-        legend_of_values(axes[0], rows, parameter, place)
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, panels = draw_families(rows, "negative", SPAN, ("lower left", "lower right", "upper left"))
+    for axes in panels[0]:
+        axes.set_ylim(-HEIGHT, HEIGHT)
     panels[1, 1].set_ylim(-0.05 * STEEPEST, STEEPEST)
-    panels[0, 0].set_ylabel("f(x)")
-    panels[1, 0].set_ylabel("f'(x)")
-    draw_beside(figure, rows)
     return figure
 
 
@@ -87,14 +64,8 @@ def _value(text: str) -> float:
     return value
 
 
-def _flags(parser: Parser) -> None:
-    add_value_flags(parser, _value, DEFAULT)
-
-
-FIGURE = FigureProgram(
-    "golu_plots.negative_parameters", __doc__, numbers, draw,
-    known=[name for name in GATED if name != "GoLU"], default=(), activations_are="drawn beside GoLU", add_flags=_flags,
-)  # fmt: skip
+ADD_FLAGS = partial(add_value_flags, kind=_value, default=DEFAULT)
+FIGURE = FigureProgram("golu_plots.negative_parameters", __doc__, numbers, draw, add_flags=ADD_FLAGS, **BESIDE_GOLU)
 
 if __name__ == "__main__":
     run(FIGURE.main)

@@ -15,27 +15,15 @@ Source: the parameters are in the definition of GoLU (arXiv 2502.03654); the val
 """
 
 import argparse
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from visualizations.shared.functions import GATED
-from visualizations.shared.golu_parameters import (
-    PARAMETERS,
-    add_value_flags,
-    beside_rows,
-    chosen_values,
-    curve_rows,
-    draw_beside,
-    draw_family,
-    legend_of_values,
-)
-from visualizations.shared.program import FigureProgram, Options, Row
-from workbench.cli.arguments import Parser, positive_float
+from visualizations.shared.golu_parameters import add_value_flags, beside_rows, chosen_values, curve_rows, draw_families
+from visualizations.shared.program import BESIDE_GOLU, FigureProgram, Options, Row, where
+from workbench.cli.arguments import positive_float
 from workbench.cli.errors import run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SPAN = 3.5
 TOP = 2.0  # of the functions' panels: the straight right part needs no more
@@ -45,26 +33,15 @@ LARGEST = 20.0
 
 def numbers(options: Options) -> list[Row]:
     x = np.linspace(-SPAN, SPAN, 160)  # an even number: without 0, where the slope of ReLU jumps
-    return [
-        row for name, values in chosen_values(options).items() for value in values for row in curve_rows(name, value, x)
-    ] + beside_rows(options.activations, x)
+    chosen = chosen_values(options).items()
+    rows = [row for name, values in chosen for value in values for row in curve_rows(name, value, x)]
+    return rows + beside_rows(options.activations, x)
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 5.8), layout="constrained")
-    panels = figure.subplots(2, 3, sharex=True, sharey="row")
-    for axes, parameter in zip(panels.T, PARAMETERS, strict=True):
-        for panel, what, marked in zip(axes, ("f", "slope"), ("turn", "at 0"), strict=True):
-            draw_family(panel, rows, parameter, what, marked)
-        axes[0].set_title(f"{parameter.capitalize()} varied")
-        axes[1].set(xlabel="x", xlim=(-SPAN, SPAN))
-        legend_of_values(axes[0], rows, parameter, "upper left")
-    deepest = min(row["f"] for row in rows if row["activation"] == "GoLU")
-    panels[0, 0].set(ylabel="f(x)", ylim=(1.3 * deepest, max(TOP, -1.5 * deepest)))
-    panels[1, 0].set_ylabel("f'(x)")
-    draw_beside(figure, rows)
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, panels = draw_families(rows, "varied", SPAN, ["upper left"] * 3, sharey="row")
+    deepest = min(row["f"] for row in where(rows, activation="GoLU"))
+    panels[0, 0].set_ylim(1.3 * deepest, max(TOP, -1.5 * deepest))
     return figure
 
 
@@ -75,14 +52,8 @@ def _value(text: str) -> float:
     return value
 
 
-def _flags(parser: Parser) -> None:
-    add_value_flags(parser, _value, DEFAULT)
-
-
-FIGURE = FigureProgram(
-    "golu_plots.parameters", __doc__, numbers, draw,
-    known=[name for name in GATED if name != "GoLU"], default=(), activations_are="drawn beside GoLU", add_flags=_flags,
-)  # fmt: skip
+ADD_FLAGS = partial(add_value_flags, kind=_value, default=DEFAULT)
+FIGURE = FigureProgram("golu_plots.parameters", __doc__, numbers, draw, add_flags=ADD_FLAGS, **BESIDE_GOLU)
 
 if __name__ == "__main__":
     run(FIGURE.main)

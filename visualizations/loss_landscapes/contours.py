@@ -10,31 +10,17 @@ Source: after Li et al., 2018, and the paper (arXiv 2502.03654, "smooth loss lan
 models.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import power_of_ten
 from visualizations.shared.program import FigureProgram, Options, Row, names_in
-from visualizations.shared.surface import (
-    COLOURS,
-    TITLES,
-    add_surface_flags,
-    decades,
-    grid,
-    loss_bar,
-    surface_rows,
-)
+from visualizations.shared.surface import COLOURS, TITLES, add_surface_flags, decades, grid, loss_bar, surface_rows
 from workbench.cli.errors import run
 from workbench.output.style import INK
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     names, normalisations = names_in(rows), names_in(rows, "normalisation")
     figure = Figure(figsize=(max(1.75 * len(names), 3) + 0.9, 1.75 * len(normalisations) + 0.5), layout="constrained")
     panels = figure.subplots(len(normalisations), len(names), sharex=True, sharey=True, squeeze=False)
@@ -55,7 +41,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
         axes.set_title(name)
     for axes in panels[-1]:
         axes.set_xlabel("a")
-    loss_bar(figure, filled, panels.ravel().tolist(), aspect=30, pad=0.01)
+    loss_bar(figure, filled, panels, aspect=30, pad=0.01)
     return figure
 
 

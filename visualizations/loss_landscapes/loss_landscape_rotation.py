@@ -6,12 +6,11 @@ The upper row of loss_landscapes.surfaces (directions scaled filter by filter) a
 .gif, beside a .png and an .svg of its first picture. Heights and colours are logarithmic, and the same for all.
 
 Source: after the paper's rotating loss landscapes (arXiv 2502.03654, "smooth loss landscape"), which are of ResNet-20
-trained on CIFAR-10; these are of small models trained on digits, unless --results-path names others.
+trained on CIFAR-10; these are of small models trained on digits, unless --results names others.
 """
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from visualizations.loss_landscapes import surfaces
 from visualizations.shared.program import FigureProgram, Options, Row
@@ -20,9 +19,6 @@ from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import run
 from workbench.cli.progress import Progress
 from workbench.output.storage import write_bytes
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COLOURS = 64  # of the animation's palette: more take more space and show no more
 GIF_DPI = 90
@@ -65,12 +61,8 @@ def animate(rows: list[Row], options: Options) -> list[Path]:
     return [path]
 
 
-def draw(rows: list[Row], options: Options) -> "Figure":
-    return surfaces.draw(rows, options)
-
-
 FIGURE = FigureProgram(
-    "loss_landscapes.loss_landscape_rotation", __doc__, numbers, draw, add_flags=add_flags, more=animate
+    "loss_landscapes.loss_landscape_rotation", __doc__, numbers, surfaces.draw, add_flags=add_flags, more=animate
 )
 
 if __name__ == "__main__":

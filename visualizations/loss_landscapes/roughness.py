@@ -14,25 +14,22 @@ standard error over these:
 The curves are the geometric mean of the loss over directions and seeds, with a band of one standard error over seeds.
 
 Source: the paper's claim of a smoother loss landscape (arXiv 2502.03654) is made of surfaces of ResNet-20 on
-CIFAR-10; these measures are ours, of small models trained on digits unless --results-path names others.
+CIFAR-10; these measures are ours, of small models trained on digits unless --results names others.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import colour_of, power_of_ten
 from visualizations.shared.landscape import Points, evaluate
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, where
 from visualizations.shared.seeds import draw_band, with_error
 from visualizations.shared.trained import add_model_flags, trained
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import run
 from workbench.output.estimates import Estimate, estimate
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 POINTS = 41  # on each line, so that 0 and both 0.5 are among them
 MEASURES = {"rise": "nats", "curvature": "nats", "detours": "%"}
@@ -48,15 +45,14 @@ def add_flags(parser: Parser) -> None:
 def numbers(options: Options) -> list[Row]:
     t = np.linspace(-1, 1, POINTS).round(12).tolist()
     along = tuple((at,) for at in t)
-    batches = [
-        Points(each, "filter", (seed,), along) for each in trained(options) for seed in range(options.directions)
-    ]
+    seeds = range(options.directions)
+    batches = [Points(each, "filter", (seed,), along) for each in trained(options) for seed in seeds]
     return [
         {
             "activation": points.run.activation, "seed": points.run.seed, "direction": points.directions[0],
-            "t": at, "loss": loss,
+            "t": at, "loss": loss
         }
-        for points, found in zip(batches, evaluate(batches, options.data_dir), strict=True)
+        for points, found in zip(batches, evaluate(batches, options.data), strict=True)
         for at, loss in zip(t, found.losses, strict=True)
     ]  # fmt: skip
 
@@ -77,16 +73,12 @@ def measures(t: np.ndarray, loss: np.ndarray) -> dict[str, float]:
 
 def by_seed(rows: list[Row], activation: str) -> dict[str, Estimate]:
     """Each measure: the mean over directions of each seed, then their mean and standard error."""
-    own = [row for row in rows if row["activation"] == activation]
-    of_seed: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for seed in names_in(own, "seed"):
-        lines = [
-            measures(column(own, "t", seed=seed, direction=each), column(own, "loss", seed=seed, direction=each))
-            for each in names_in(own, "direction")
-        ]
-        for name in MEASURES:
-            of_seed[name].append(float(np.mean([line[name] for line in lines])))
-    return {name: estimate(values) for name, values in of_seed.items()}
+    own = where(rows, activation=activation)
+    found = [
+        [measures(*columns(own, "t", "loss", seed=seed, direction=each)) for each in names_in(own, "direction")]
+        for seed in names_in(own, "seed")
+    ]
+    return {name: estimate([float(np.mean([line[name] for line in lines])) for lines in found]) for name in MEASURES}
 
 
 def summarise(rows: list[Row]) -> str:
@@ -96,14 +88,11 @@ def summarise(rows: list[Row]) -> str:
     return plain_table(table)
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     names = names_in(rows)
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-    left, *right = figure.subplots(1, 4, width_ratios=(2.2, 1, 1, 1))
+    figure, (left, *right) = panels_of(3.4, 1, 4, width_ratios=(2.2, 1, 1, 1))
     for name in names:
-        own = [row for row in rows if row["activation"] == name]
+        own = where(rows, activation=name)
         t = column(own, "t", seed=own[0]["seed"], direction=own[0]["direction"])
         curves = [column(own, "loss", seed=seed).reshape(-1, len(t)) for seed in names_in(own, "seed")]
         draw_band(left, t, [np.log10(each).mean(axis=0) for each in curves], name)
@@ -115,10 +104,8 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     found = {name: by_seed(rows, name) for name in names}
     for axes, (measure, unit) in zip(right, MEASURES.items(), strict=True):
         for place, name in enumerate(names):
-            each = found[name][measure]
-            axes.errorbar(
-                place, each.mean, each.standard_error, fmt="D", color=colour_of(name), markersize=5, capsize=4
-            )
+            mean, error, *_ = found[name][measure]
+            axes.errorbar(place, mean, error, fmt="D", color=colour_of(name), markersize=5, capsize=4)
         axes.set(title=f"{measure.capitalize()} ({unit})", xlim=(-0.6, len(names) - 0.4))
         top = max(axes.get_ylim()[1], 1.0 if measure == "detours" else 0.0)
         axes.set_ylim(-0.03 * top, top)

@@ -1,7 +1,7 @@
 """The loss surface around a trained ResNet-20, with each activation
 
     python -m visualizations.loss_landscapes.surfaces
-    python -m visualizations.loss_landscapes.surfaces --results-path results --dataset cifar10 --span 0.5
+    python -m visualizations.loss_landscapes.surfaces --results results --dataset cifar10 --span 0.5
 
 The training loss at w + a d1 + b d2, where w are the learned weights and d1 and d2 two random directions, the same
 random numbers for every activation. Above, each filter of a direction is scaled to the length of the model's own
@@ -11,38 +11,23 @@ pair of directions of one model says little of an activation; loss_landscapes.ro
 loss_landscapes.weight_noise measure over several seeds and directions.
 
 Source: after the paper's loss landscapes of ResNet-20 (arXiv 2502.03654, "smooth loss landscape"), which are of
-models trained on CIFAR-10; these are of small ones trained on digits, unless --results-path names others.
+models trained on CIFAR-10; these are of small ones trained on digits, unless --results names others.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
 
 from visualizations.shared.program import FigureProgram, Options, Row, names_in
-from visualizations.shared.surface import (
-    COLOURS,
-    TITLES,
-    add_surface_flags,
-    decades,
-    grid,
-    loss_bar,
-    surface_rows,
-)
+from visualizations.shared.surface import COLOURS, TITLES, add_surface_flags, decades, grid, loss_bar, surface_rows
 from workbench.cli.errors import run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from mpl_toolkits.mplot3d import Axes3D
-
 
 ANGLE = -55  # from which the surfaces are seen, in degrees
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     names, normalisations = names_in(rows), names_in(rows, "normalisation")
     width, height = 2 * max(len(names), 2), 2.1 * len(normalisations)
     figure = Figure(figsize=(width + 0.8, height + 0.4))
@@ -59,11 +44,11 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     for axes, name in zip(panels[0], names, strict=True):
         axes.set_title(name, loc="center", y=1.08, pad=0)
     scale = ScalarMappable(Normalize(low, high), COLOURS)
-    loss_bar(figure, scale, panels.ravel().tolist(), aspect=25, pad=0.05 / len(names), fraction=0.02)
+    loss_bar(figure, scale, panels, aspect=25, pad=0.05 / len(names), fraction=0.02)
     return figure
 
 
-def draw_surface(axes: "Axes3D", rows: list[Row], name: str, normalisation: str, zlim: tuple[float, float]) -> None:
+def draw_surface(axes: Axes3D, rows: list[Row], name: str, normalisation: str, zlim: tuple[float, float]) -> None:
     """The surface of one activation; all are of the same height and seen from the same side."""
     a, b, loss = grid(rows, name, normalisation)
     height = np.log10(np.maximum(loss, 1e-6))

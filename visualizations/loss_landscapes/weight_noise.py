@@ -8,15 +8,15 @@ images. Each is the mean over several draws of the noise, the same for every act
 standard error over the seeds.
 
 Source: the paper reasons that a smoother landscape makes models robust to noise in the weights (arXiv 2502.03654,
-"smooth loss landscape"); these curves are ours, of small models trained on digits unless --results-path names others.
+"smooth loss landscape"); these curves are ours, of small models trained on digits unless --results names others.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from visualizations.shared.landscape import Points, evaluate
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, where
 from visualizations.shared.seeds import draw_band, with_error
 from visualizations.shared.trained import add_model_flags, trained
 from workbench.cli.arguments import Parser, positive_float, positive_int
@@ -24,9 +24,6 @@ from workbench.cli.errors import run
 from workbench.cli.flags import require_distinct
 from workbench.output.estimates import Estimate, estimate
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NOISE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 FIRST = 1000  # the seeds of the draws, others than those of the directions in roughness
@@ -52,16 +49,16 @@ def numbers(options: Options) -> list[Row]:
     return [
         {
             "activation": points.run.activation, "seed": points.run.seed, "draw": points.directions[0] - FIRST,
-            "noise": s, "loss": loss, "accuracy": accuracy,
+            "noise": s, "loss": loss, "accuracy": accuracy
         }
-        for points, found in zip(batches, evaluate(batches, options.data_dir, accuracy=True), strict=True)
+        for points, found in zip(batches, evaluate(batches, options.data, accuracy=True), strict=True)
         for s, loss, accuracy in zip(noise, found.losses, found.accuracies, strict=True)
     ]  # fmt: skip
 
 
 def by_seed(rows: list[Row], activation: str, metric: str) -> np.ndarray:
     """(seeds, noise): the mean over draws."""
-    own = [row for row in rows if row["activation"] == activation]
+    own = where(rows, activation=activation)
     noise = names_in(own, "noise")
     return np.array([[column(own, metric, seed=seed, noise=s).mean() for s in noise] for seed in names_in(own, "seed")])
 
@@ -75,23 +72,17 @@ def summarise(rows: list[Row]) -> str:
     noise = [f"noise {s:g}" for s in names_in(rows, "noise")]
     tables = []
     for metric, title in (("loss", "training loss (nats)"), ("accuracy", "validation accuracy (%)")):
-        table = [[title, *noise]]
-        table += [[name, *map(with_error, at_noise(rows, name, metric))] for name in names_in(rows)]
-        tables.append(plain_table(table))
+        lines = [[name, *map(with_error, at_noise(rows, name, metric))] for name in names_in(rows)]
+        tables.append(plain_table([[title, *noise], *lines]))
     return "\n\n".join([*tables, f"mean ± standard error over {len(names_in(rows, 'seed'))} seeds"])
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    noise = names_in(rows, "noise")
-    for name in names_in(rows):
-        draw_band(left, noise, by_seed(rows, name, "loss"), name, marker="o", markersize=3)
-        draw_band(right, noise, by_seed(rows, name, "accuracy"), name, marker="o", markersize=3)
-    left.set(title="Training loss (nats)", xlabel="noise / length of each filter")
-    right.set(title="Validation accuracy (%)", xlabel="noise / length of each filter")
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, (left, right) = panels_of(3.4, 1, 2)
+    for axes, metric, title in ((left, "loss", "Training loss (nats)"), (right, "accuracy", "Validation accuracy (%)")):
+        for name in names_in(rows):
+            draw_band(axes, names_in(rows, "noise"), by_seed(rows, name, metric), name, marker="o", markersize=3)
+        axes.set(title=title, xlabel="noise / length of each filter")
     left.set_yscale("log")
     left.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     right.legend(loc="lower left")

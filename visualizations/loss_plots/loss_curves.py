@@ -13,20 +13,21 @@ Source: ours, in the form of the paper's curves (arXiv 2502.03654).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from golu.activations import compared_activations
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, where
 from visualizations.shared.seeds import draw_band
-from visualizations.shared.trained import add_model_flags, by_activation, trace_of, trained
+from visualizations.shared.trained import add_model_flags, by_activation, trained
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
-from workbench.cli.flags import FIVE
-from workbench.training.run_folder import RunFolder, place
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from workbench.training.curves import values_of
+from workbench.training.metrics import AVERAGED
+from workbench.training.runs import StoredRun, position
 
 LINES = ("-", "--", ":", "-.")  # of the models, where there are several
 SCALE = 10.0  # the ratio of losses from which on a logarithmic axis shows more
@@ -39,7 +40,7 @@ class Group:
     dataset: str
     model: str
     activation: str
-    runs: list[RunFolder]
+    runs: list[StoredRun]
 
 
 def add_flags(parser: Parser) -> None:
@@ -55,7 +56,7 @@ def groups(options: Options) -> list[Group]:
         UserError: a folder is missing, or has no runs of these activations.
     """
     if options.runs is None:
-        options.activations = options.activations or list(FIVE)
+        options.activations = options.activations or compared_activations()
         runs = by_activation(trained(options))
         return [Group(options.dataset, options.model, name, own) for name, own in runs.items()]
     found = [group for folder in options.runs for group in _groups_in(folder)]
@@ -74,32 +75,36 @@ def _groups_in(folder: Path) -> list[Group]:
     found = []
     for each in folders:
         activation, model, dataset, results = each.name, each.parent.name, each.parents[1].name, each.parents[2]
-        seeds = sorted(_seed_of(path) for path in each.glob("opt_trace_*.json"))
-        runs = [RunFolder(results, dataset, model, activation, seed) for seed in seeds]
-        found.append(Group(dataset, model, activation, runs))
+        keys = sorted(_seed_and_variant(path) for path in each.glob("opt_trace_*.json"))
+        for variant in dict.fromkeys(variant for _, variant in keys):
+            runs = [StoredRun(results, dataset, model, activation, seed, v) for seed, v in keys if v == variant]
+            found.append(Group(dataset, f"{model} {variant}".strip(), activation, runs))
     return found
 
 
-def _seed_of(path: Path) -> int:
-    seed = path.stem.removeprefix("opt_trace_")
+def _seed_and_variant(path: Path) -> tuple[int, str]:
+    seed, _, variant = path.stem.removeprefix("opt_trace_").partition("_")
     if not seed.isdecimal():
         raise UserError(f"{path} is no trace of a run: its name has no seed")
-    return int(seed)
+    return int(seed), variant
 
 
 def numbers(options: Options) -> list[Row]:
+    """A row for each evaluation of each run: its losses, and the metric that judges."""
     rows = []
     found = groups(options)
     for group, variant in zip(found, variants(found), strict=True):
         for each in group.runs:
-            for entry in trace_of(each):
-                axis, at = place(entry)
-                metric = next((name for name in ("val_accuracy", "val_perplexity") if name in entry), "val_loss")
+            metrics, trace = each.read_metrics(), each.trace()
+            plain = [metric for metric in metrics if not metric.key.startswith(AVERAGED)]
+            loss = next((metric for metric in plain if metric.role == "loss"), plain[0])
+            shown = (values_of(trace, name) for name in ("train_loss", loss.key, plain[0].key))
+            for entry, training, validation, value in zip(trace, *shown, strict=True):
+                axis, at = position(entry)
                 rows.append(
                     {
                         "activation": group.activation, "runs": variant, "seed": each.seed, "axis": axis, "at": at,
-                        "train_loss": float(entry["train_loss"]), "val_loss": float(entry["val_loss"]),
-                        "metric": metric.removeprefix("val_"), "value": float(entry[metric]),
+                        "train_loss": training, "val_loss": validation, "metric": plain[0].label, "value": value
                     }
                 )  # fmt: skip
     return rows
@@ -112,36 +117,33 @@ def variants(found: list[Group]) -> list[str]:
     return [", ".join(each[place] for place in differing) for each in parts]
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, panels = panels_of(3.4, 1, 3)
     metrics, axes_of, all_runs = names_in(rows, "metric"), names_in(rows, "axis"), names_in(rows, "runs")
     titles = {"train_loss": "Training loss", "val_loss": "Validation loss", "value": f"Validation {', '.join(metrics)}"}
-    for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+    for axes, (name, title) in zip(panels, titles.items(), strict=True):
         for runs, line in zip(all_runs, LINES * len(all_runs), strict=False):
-            for activation in names_in([row for row in rows if row["runs"] == runs]):
+            for activation in names_in(rows, runs=runs):
                 at, curves = aligned(rows, name, activation=activation, runs=runs)
                 style = {"label": f"{activation}, {runs}", "linestyle": line} if runs else {}
                 draw_band(axes, at, curves, activation, **style)
-        title += " (%)" if name == "value" and metrics == ["accuracy"] else ""
         axes.set(title=title, xlabel=" or ".join(axes_of))
         values = column(rows, name)
-        if values.min() > 0 and values.max() > SCALE * values.min():
+        values = values[np.isfinite(values)]
+        if len(values) and values.min() > 0 and values.max() > SCALE * values.min():
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        elif name == "value":  # the first evaluations, far from the rest, would press that together
+        elif len(values) and name == "value":  # the first evaluations, far from the rest, would press that together
             low, high = np.percentile(values, 20), values.max()
             axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    figure.axes[1].legend(fontsize=7.5)
+    panels[1].legend(fontsize=7.5)
     return figure
 
 
 def aligned(rows: list[Row], name: str, **of: str) -> tuple[list[int], list[list[float]]]:
     """Where all seeds of a group have been, and the curve of each up to there."""
-    own = [row for row in rows if all(row[key] == value for key, value in of.items())]
+    own = where(rows, **of)
     curves = [column(own, name, seed=seed).tolist() for seed in names_in(own, "seed")]
     length = min(map(len, curves))
     return column(own, "at", seed=own[0]["seed"]).tolist()[:length], [curve[:length] for curve in curves]

@@ -13,19 +13,16 @@ nowhere. The command prints the table.
 Source: minima and intervals follow from the definitions (GoLU: arXiv 2502.03654); the 1 % is our choice.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.functions import minimum_of, values
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in, rows_of
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, columns, names_in, points, where
 from workbench.cli.errors import run
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SPAN = (-10.0, 1.0)
 LEFT = 0.01  # of the depth
@@ -37,16 +34,12 @@ GAP = 0.032  # between two lines of text, in f
 def numbers(options: Options) -> list[Row]:
     rows = []
     for name in options.activations:
-        rows += _rows(name, "curve", np.linspace(*SPAN, 221))
+        rows += points(name, "curve", np.linspace(*SPAN, 221), f=values)
         minimum = minimum_of(name)
         if minimum is not None:
-            rows += _rows(name, "within 1 % of 0", np.array([_near_0(name, *minimum)]))
-            rows += _rows(name, "minimum", np.array([minimum[0]]))
+            rows += points(name, "within 1 % of 0", [_near_0(name, *minimum)], f=values)
+            rows += points(name, "minimum", [minimum[0]], f=values)
     return rows
-
-
-def _rows(name: str, point: str, x: np.ndarray) -> list[Row]:
-    return rows_of({"activation": name, "point": point}, x=x, f=values(name, x))
 
 
 def _near_0(name: str, x: float, lowest: float) -> float:
@@ -70,23 +63,19 @@ def summarise(rows: list[Row]) -> str:
 
 def _interval(rows: list[Row], name: str) -> tuple[float, float, float] | None:
     """Where the bar begins, where it ends, and the minimum."""
-    ends = {row["point"]: row for row in rows if row["activation"] == name and row["point"] != "curve"}
-    return (ends["within 1 % of 0"]["x"], ends["minimum"]["x"], ends["minimum"]["f"]) if ends else None
+    ends = {row["point"]: row for row in where(rows, activation=name)}
+    return (ends["within 1 % of 0"]["x"], ends["minimum"]["x"], ends["minimum"]["f"]) if "minimum" in ends else None
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     names = names_in(rows)
     bars = 0.5 + 0.26 * len(names)
-    figure = Figure(figsize=(9.6, 3.4 + bars), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, bars))
+    figure, (above, below) = panels_of(3.4 + bars, 2, 1, sharex=True, height_ratios=(3.2, bars))
     falling = [name for name in names if _interval(rows, name)]
     for name in falling or names:
         _draw_curve(above, rows, name)
     if falling:
-        lowest = [row for row in rows if row["point"] == "minimum"]
-        above.set_ylim(1.14 * _name_minima(above, lowest), 0.09)
+        above.set_ylim(1.14 * _name_minima(above, where(rows, point="minimum")), 0.09)
     else:
         above.legend(loc="upper left")
     title = "The curves that decrease, thick where they do" if falling else "None of these decreases anywhere"
@@ -105,8 +94,8 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-def _draw_curve(axes: "Axes", rows: list[Row], name: str) -> None:
-    x, f = (column(rows, each, activation=name, point="curve") for each in ("x", "f"))
+def _draw_curve(axes: Axes, rows: list[Row], name: str) -> None:
+    x, f = columns(rows, "x", "f", activation=name, point="curve")
     draw_curve(axes, x, f, name, lw=1.2)
     found = _interval(rows, name)
     if found:
@@ -115,7 +104,7 @@ def _draw_curve(axes: "Axes", rows: list[Row], name: str) -> None:
         axes.plot(*found[1:], "o", color=colour_of(name), markersize=6, zorder=5)
 
 
-def _name_minima(axes: "Axes", lowest: list[Row]) -> float:
+def _name_minima(axes: Axes, lowest: list[Row]) -> float:
     """To the right of the curves, as high as the minimum, or lower if two would meet; returns the lowest height."""
     height = 1.0
     for row in sorted(lowest, key=lambda row: -row["f"]):
@@ -128,7 +117,7 @@ def _name_minima(axes: "Axes", lowest: list[Row]) -> float:
     return height
 
 
-def _draw_interval(axes: "Axes", height: int, name: str, found: tuple[float, float, float] | None) -> None:
+def _draw_interval(axes: Axes, height: int, name: str, found: tuple[float, float, float] | None) -> None:
     text = "decreases nowhere"
     if found:
         near_0, x, _ = found
@@ -138,9 +127,7 @@ def _draw_interval(axes: "Axes", height: int, name: str, found: tuple[float, flo
     axes.text(TEXT_AT, height, text, va="center", fontsize=8.5)
 
 
-FIGURE = FigureProgram(
-    "monotonicity.decreasing_regions", __doc__, numbers, draw, known=drawable(), summarise=summarise
-)  # fmt: skip
+FIGURE = FigureProgram("monotonicity.decreasing_regions", __doc__, numbers, draw, summarise=summarise)
 
 if __name__ == "__main__":
     run(FIGURE.main)

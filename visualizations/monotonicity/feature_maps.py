@@ -17,24 +17,21 @@ edges. The command prints these numbers.
 Source: ours. The photographs "china" and "flower" come with scikit-learn.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from visualizations.shared.drawing import colour_of
 from visualizations.shared.functions import minimum_of, values
 from visualizations.shared.panels import grid_of
 from visualizations.shared.photographs import photograph, reduced
-from visualizations.shared.program import FigureProgram, Options, Row, drawable, rows_of
+from visualizations.shared.program import FigureProgram, Options, Row, columns, rows_of, where
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 from workbench.output.style import FAINT, INK
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])  # to the right: bright minus dark
 GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
@@ -53,16 +50,12 @@ def numbers(options: Options) -> list[Row]:
 
 def input_map(image: str) -> np.ndarray:
     """The photograph's horizontal edges, without the border, with mean 0 and variance 1."""
-    grey = _picture(image) @ GREY
+    grey = reduced(photograph(image), LONGEST) @ GREY
     windows = np.lib.stride_tricks.sliding_window_view(grey, SOBEL.shape)
     edges = np.einsum("ijkl,kl->ij", windows, SOBEL)
     if edges.std() < 1e-9:
         raise UserError(f"--image {image} has no edges from left to right: give a photograph")
     return (edges - edges.mean()) / edges.std()
-
-
-def _picture(image: str) -> np.ndarray:
-    return reduced(photograph(image), LONGEST)
 
 
 def _shares(name: str, inputs: np.ndarray) -> Row:
@@ -81,29 +74,23 @@ def _shares(name: str, inputs: np.ndarray) -> Row:
 
 def summarise(rows: list[Row]) -> str:
     table = [["activation", "decreases below", "% of pixels", "% of a normal", "deviation of f there"]]
-    for row in _of(rows, "share"):
+    for row in where(rows, what="share"):
         below = f"{row['x']:.4f}" if "x" in row else "nowhere"
         shares = (f"{row[key]:.1f}" for key in ("percent", "normal_percent"))
         table.append([row["activation"], below, *shares, f"{row['deviation']:.4f}"])
     return plain_table(table)
 
 
-def _of(rows: list[Row], what: str) -> list[Row]:
-    return [row for row in rows if row["what"] == what]
-
-
-def draw(rows: list[Row], options: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], options: Options) -> Figure:
     inputs = input_map(options.image)
-    shares = _of(rows, "share")
+    shares = where(rows, what="share")
     down, across = grid_of(len(shares), 5)
     across = max(across, 3)
     heights = 2.5, 2 * down * (min(8.4 / across * inputs.shape[0] / inputs.shape[1], 4.0) + 0.5)
     figure = Figure(figsize=(9.6, sum(heights)), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
     photo, edges, histogram = top.subplots(1, 3)
-    photo.imshow(_picture(options.image), interpolation="none")
+    photo.imshow(reduced(photograph(options.image), LONGEST), interpolation="none")
     photo.set_title("Photograph")
     colours = _show(edges, inputs)
     edges.set_title("Input: its edges")
@@ -121,15 +108,15 @@ def draw(rows: list[Row], options: Options) -> "Figure":
     return figure
 
 
-def _show(axes: "Axes", pixels: np.ndarray) -> "AxesImage":
+def _show(axes: Axes, pixels: np.ndarray) -> AxesImage:
     return axes.imshow(pixels, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, interpolation="none")
 
 
-def _draw_histogram(axes: "Axes", rows: list[Row]) -> None:
-    x, density = (np.array([row[key] for row in _of(rows, "histogram")]) for key in ("x", "density"))
+def _draw_histogram(axes: Axes, rows: list[Row]) -> None:
+    x, density = columns(rows, "x", "density", what="histogram")
     axes.fill_between(x, density, step="mid", color=FAINT)
     axes.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=INK, lw=1, linestyle="--", label="normal")
-    for row in _of(rows, "share"):
+    for row in where(rows, what="share"):
         if "x" in row:
             axes.axvline(row["x"], color=colour_of(row["activation"]), lw=1.4, label=row["activation"])
     axes.set_yscale("log")
@@ -137,10 +124,8 @@ def _draw_histogram(axes: "Axes", rows: list[Row]) -> None:
     axes.legend(fontsize=7.5, handlelength=1.2, loc="upper right")
 
 
-def _draw_decreasing(axes: "Axes", row: Row, inputs: np.ndarray) -> None:
+def _draw_decreasing(axes: Axes, row: Row, inputs: np.ndarray) -> None:
     """White, and in the activation's colour where it decreases."""
-    from matplotlib.colors import ListedColormap
-
     there = inputs < row.get("x", -np.inf)
     axes.imshow(
         there, cmap=ListedColormap(["#F2F2F2", colour_of(row["activation"])]), vmin=0, vmax=1, interpolation="none"
@@ -155,9 +140,7 @@ def _flags(parser: Parser) -> None:
     )
 
 
-FIGURE = FigureProgram(
-    "monotonicity.feature_maps", __doc__, numbers, draw, known=drawable(), summarise=summarise, add_flags=_flags
-)  # fmt: skip
+FIGURE = FigureProgram("monotonicity.feature_maps", __doc__, numbers, draw, add_flags=_flags, summarise=summarise)
 
 if __name__ == "__main__":
     run(FIGURE.main)

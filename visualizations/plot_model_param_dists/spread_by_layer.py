@@ -7,11 +7,13 @@ before it (the same initial weights for every activation), from the input to the
 one standard error. Weight decay pulls it below 1, learning pushes it above.
 
 Source: ours, to see where the spread of plot_model_param_dists.spread_dists comes from; of small models on digits
-unless --results-path names others.
+unless --results names others.
 """
 
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
+from visualizations.shared.panels import panels_of
 from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from visualizations.shared.seeds import draw_band
 from visualizations.shared.trained import add_model_flags
@@ -19,16 +21,13 @@ from visualizations.shared.weights import START, weights_of
 from workbench.cli.errors import run
 from workbench.output.style import INK
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 def numbers(options: Options) -> list[Row]:
     of = weights_of(options)
     return [
         {
             "activation": name, "seed": seed, "layer": number, "name": layer,
-            "spread": float(w.std()), "to_start": float(w.std() / before[layer].std()),
+            "spread": float(w.std()), "to_start": float(w.std() / before[layer].std())
         }
         for name, models in of.items() if name != START
         for seed, (model, before) in enumerate(zip(models, of[START], strict=True))
@@ -36,18 +35,13 @@ def numbers(options: Options) -> list[Row]:
     ]  # fmt: skip
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
-    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
-    axes = figure.subplots()
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, axes = panels_of(3.2, 1, 1)
     layers = names_in(rows, "layer")
     for name in names_in(rows):
-        seeds = names_in([row for row in rows if row["activation"] == name], "seed")
-        draw_band(
-            axes, layers, [column(rows, "to_start", activation=name, seed=seed) for seed in seeds], name, marker="."
-        )
+        seeds = names_in(rows, "seed", activation=name)
+        curves = [column(rows, "to_start", activation=name, seed=seed) for seed in seeds]
+        draw_band(axes, layers, curves, name, marker=".")
     axes.axhline(1, color=INK, ls=":", lw=1.3)
     axes.set(title="Deviation of a layer's weights after training, to that before", xlabel="layer, from the input on")
     axes.set_yscale("log")

@@ -1,7 +1,7 @@
 """How widely learned weights are spread
 
     python -m visualizations.plot_model_param_dists.spread_dists
-    python -m visualizations.plot_model_param_dists.spread_dists --results-path results --dataset cifar10
+    python -m visualizations.plot_model_param_dists.spread_dists --results results --dataset cifar10
 
 All weights of convolutions and linear layers of trained models, and of the same models before training, whose weights
 are the same for every activation. Left, their density, on a logarithmic scale so that the tails are seen; in the
@@ -10,55 +10,42 @@ between the q-th and the (100 - q)-th), as a multiple of that at the start. Mean
 over these.
 
 Source: after the paper's distributions of learned weights (arXiv 2502.03654, "spread weight distribution"), there of
-larger models; drawn here from small models on digits unless --results-path names others.
+larger models; drawn here from small models on digits unless --results names others.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import colour_of, draw_curve
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, rows_of
 from visualizations.shared.seeds import with_error
 from visualizations.shared.trained import add_model_flags
 from visualizations.shared.weights import START, weights_of
-from workbench.cli.arguments import Parser
 from workbench.cli.errors import run
 from workbench.output.estimates import Estimate, estimate
 from workbench.output.style import INK
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BINS = 81
 PERCENTILES = (0.1, 1, 5, 25, 50, 75, 95, 99, 99.9)
 SPREADS = {"99.8 %": (0.1, 99.9), "98 %": (1, 99), "90 %": (5, 95), "50 %": (25, 75)}  # share of the weights, its ends
 
 
-def add_flags(parser: Parser) -> None:
-    add_model_flags(parser)
-
-
 def numbers(options: Options) -> list[Row]:
-    of = {
-        name: [np.concatenate(list(each.values())) for each in models] for name, models in weights_of(options).items()
-    }
+    by_layer = weights_of(options).items()
+    of = {name: [np.concatenate(list(each.values())) for each in models] for name, models in by_layer}
     end = float(np.ceil(100 * max(np.quantile(np.abs(w), 0.999) for models in of.values() for w in models)) / 100)
     edges = np.linspace(-end, end, BINS + 1)
     centres = (edges[1:] + edges[:-1]) / 2
     rows: list[Row] = []
     for name, models in of.items():
         density = np.mean([np.histogram(w, edges)[0] / w.size for w in models], axis=0) / (edges[1] - edges[0])
-        rows += [
-            {"activation": name, "quantity": "density", "at": float(at), "value": float(value)}
-            for at, value in zip(centres, density, strict=True)
-        ]
+        rows += rows_of({"activation": name, "quantity": "density"}, at=centres, value=density)
         for seed, w in enumerate(models):
             about = {"activation": name, "seed": seed}
-            rows += [
-                about | {"quantity": "percentile", "at": q, "value": float(np.percentile(w, q))} for q in PERCENTILES
-            ]
+            for q in PERCENTILES:
+                rows.append(about | {"quantity": "percentile", "at": q, "value": float(np.percentile(w, q))})
             rows.append(about | {"quantity": "standard deviation", "value": float(w.std())})
     return [{"seed": None, "at": None} | row for row in rows]
 
@@ -78,26 +65,17 @@ def spread_to_start(rows: list[Row], name: str, ends: tuple[float, float]) -> Es
 def summarise(rows: list[Row]) -> str:
     table = [["half the width of", *SPREADS, "standard deviation"]]
     for name in names_in(rows):
-        deviation = estimate(column(rows, "value", activation=name, quantity="standard deviation").tolist())
-        table.append(
-            [
-                name,
-                *(with_error(estimate(spread(rows, name, ends))) for ends in SPREADS.values()),
-                with_error(deviation),
-            ]
-        )
+        found = [spread(rows, name, ends) for ends in SPREADS.values()]
+        found.append(column(rows, "value", activation=name, quantity="standard deviation").tolist())
+        table.append([name, *(with_error(estimate(values)) for values in found)])
     return plain_table(table)
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1.2, 1, 1))
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, (left, middle, right) = panels_of(3.4, 1, 3, width_ratios=(1.2, 1, 1))
     activations = [name for name in names_in(rows) if name != START]
     for axes in (left, middle):
-        at = column(rows, "at", activation=START, quantity="density")
-        start = column(rows, "value", activation=START, quantity="density")
+        at, start = columns(rows, "at", "value", activation=START, quantity="density")
         axes.plot(at, start, ":", color=INK, lw=1.3, label=START)
         for name in activations:
             draw_curve(axes, at, column(rows, "value", activation=name, quantity="density"), name)
@@ -121,7 +99,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
 
 
 FIGURE = FigureProgram(
-    "plot_model_param_dists.spread_dists", __doc__, numbers, draw, add_flags=add_flags, summarise=summarise
+    "plot_model_param_dists.spread_dists", __doc__, numbers, draw, add_flags=add_model_flags, summarise=summarise
 )
 
 if __name__ == "__main__":

@@ -15,19 +15,15 @@ Source: that GoLU's gate is the distribution function of the Gumbel distribution
 mode, median and mean are textbook values.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from visualizations.shared.distributions import GATES, density, distribution, label_of, median, mode, moments
 from visualizations.shared.drawing import colour_of, draw_curve
-from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from visualizations.shared.panels import legend_below, panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, points
 from workbench.cli.errors import run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SPAN = 6.0
 AVERAGES = ("mode", "median", "mean")
@@ -39,24 +35,16 @@ def numbers(options: Options) -> list[Row]:
     rows = []
     for name in options.activations:
         averages = dict(zip(AVERAGES, (mode(name), median(name), moments(name).mean), strict=True))
-        rows += _rows(name, "curve", x)
-        rows += [row for point, at in {**averages, "at 0": 0.0}.items() for row in _rows(name, point, np.array([at]))]
+        for point, at in [("curve", x), *((average, [at]) for average, at in averages.items()), ("at 0", [0.0])]:
+            rows += points(name, point, at, density=density, distribution=distribution)
     return rows
 
 
-def _rows(name: str, point: str, x: np.ndarray) -> list[Row]:
-    common = {"activation": name, "point": point}
-    return rows_of(common, x=x, density=density(name, x), distribution=distribution(name, x))
-
-
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, (left, right) = panels_of(4.2, 1, 2)
     names = names_in(rows)
     for name in names:
-        x, p, gate = (column(rows, each, activation=name, point="curve") for each in ("x", "density", "distribution"))
+        x, p, gate = columns(rows, "x", "density", "distribution", activation=name, point="curve")
         draw_curve(left, x, p, name, label=label_of(name))
         draw_curve(right, x, gate, name, label=None)
         at_0 = column(rows, "distribution", activation=name, point="at 0").item()
@@ -71,11 +59,11 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-def _mark_averages(axes: "Axes", rows: list[Row], name: str) -> None:
+def _mark_averages(axes: Axes, rows: list[Row], name: str) -> None:
     """A dot on the density at mode, median and mean, each joined to a line of text at the side."""
     x, y, side = TEXT_AT[name]
     for down, average in enumerate(AVERAGES):
-        at, p = (column(rows, each, activation=name, point=average).item() for each in ("x", "density"))
+        at, p = (each.item() for each in columns(rows, "x", "density", activation=name, point=average))
         axes.plot(at, p, "o", color=colour_of(name), markersize=5, zorder=5)
         axes.annotate(
             f"{average} {at + 0.0:.4f}".replace(" 0.0000", " 0"), (at, p), (x, y - 0.03 * down), ha=side, va="center",

@@ -13,21 +13,17 @@ Source: that GoLU's gate is the distribution function of the Gumbel distribution
 the comparison of shapes is ours.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from visualizations.shared.distributions import GATES, NAMES, density, label_of, moments
 from visualizations.shared.drawing import colour_of, draw_curve
 from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, rows_of, where
 from workbench.cli.errors import run
 from workbench.output.style import INK
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SPAN = 4.0
 SHAPES = {"skewness": "Skewness", "excess_kurtosis": "Excess kurtosis"}
@@ -59,29 +55,22 @@ def summarise(rows: list[Row]) -> str:
     return plain_table(table)
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
     grid = figure.add_gridspec(2, 3, width_ratios=(1.25, 1, 0.9))
     left, middle = (figure.add_subplot(grid[:, i]) for i in range(2))
     for name in names_in(rows):
         for axes, quantity, label in ((left, "density", label_of(name)), (middle, "asymmetry", name)):
-            z, y = (column(_of(rows, quantity), each, activation=name) for each in ("z", "value"))
-            draw_curve(axes, z, y, name, label=label)
+            draw_curve(axes, *columns(rows, "z", "value", quantity=quantity, activation=name), name, label=label)
     left.set(title="Density p(z)", xlabel="z = (x - mean) / deviation", xlim=(-SPAN, SPAN), ylim=(0, None))
     middle.set(title="Asymmetry p(z) - p(-z)", xlabel="z", xlim=(0, SPAN), ylim=(-0.25, 0.25))
     for i, (quantity, title) in enumerate(SHAPES.items()):
-        _draw_bars(figure.add_subplot(grid[i, 2]), _of(rows, quantity), title)
+        _draw_bars(figure.add_subplot(grid[i, 2]), where(rows, quantity=quantity), title)
     legend_below(figure, left)
     return figure
 
 
-def _of(rows: list[Row], quantity: str) -> list[Row]:
-    return [row for row in rows if row["quantity"] == quantity]
-
-
-def _draw_bars(axes: "Axes", rows: list[Row], title: str) -> None:
+def _draw_bars(axes: Axes, rows: list[Row], title: str) -> None:
     names = names_in(rows)
     for height, row in enumerate(rows):
         axes.barh(height, row["value"], 0.6, color=colour_of(row["activation"]))

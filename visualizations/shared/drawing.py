@@ -1,15 +1,12 @@
 """How the figures draw an activation: one look everywhere, GoLU's line heavier and in front."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from visualizations.shared.program import Row, columns, names_in
 from workbench.output.style import line_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def colour_of(activation: str) -> str:
@@ -27,6 +24,12 @@ def look_of(activation: str) -> dict[str, Any]:
 def draw_curve(axes: Axes, x: np.ndarray, y: np.ndarray, activation: str, **more: Any) -> None:
     """A line in the activation's look, named after it; `more` is for matplotlib and goes before the common look."""
     axes.plot(x, y, **look_of(activation) | more)
+
+
+def draw_curves(axes: Axes, rows: list[Row], x: str, y: str, **values: Any) -> None:
+    """A curve an activation, through the columns x and y of the rows that have these values."""
+    for name in names_in(rows):
+        draw_curve(axes, *columns(rows, x, y, activation=name, **values), name)
 
 
 def mark(axes: Axes, x: float, y: float, text: str, activation: str, offset: tuple[float, float] = (8, -10)) -> None:

@@ -10,8 +10,6 @@ from golu import get_activation_function
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
-GATED = ("ReLU", "GELU", "GELU_tanh", "Swish", "Mish", "GoLU")  # x times a gate that goes from 0 to 1
-
 
 def derivative_of(function: Function, x: np.ndarray, order: int = 0) -> np.ndarray:
     """The function's derivative of that order at x, float64, of x's shape; 0 is the function itself. By autograd."""
@@ -27,6 +25,11 @@ def derivative_of(function: Function, x: np.ndarray, order: int = 0) -> np.ndarr
 def values(activation: str, x: np.ndarray, order: int = 0) -> np.ndarray:
     """As `derivative_of`, for a named activation."""
     return derivative_of(get_activation_function(activation).double(), x, order)
+
+
+def slope(activation: str, x: np.ndarray, order: int = 1) -> np.ndarray:
+    """The derivative of a named activation."""
+    return values(activation, x, order)
 
 
 def gate(activation: str, x: np.ndarray) -> np.ndarray:

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from visualizations.shared.trained import images_of, model_of
 from workbench.cli.errors import Stopped, UserError
 from workbench.cli.progress import Progress
+from workbench.output.environment import cores
 from workbench.output.storage import prepare_folder, write_json
-from workbench.training.launch import cores
-from workbench.training.run_folder import RunFolder
+from workbench.training.runs import StoredRun
 from workbench.training.seeding import generator_for
 from workbench.training.workers import in_processes
 from workbench.vision.datasets import Images
@@ -49,7 +49,7 @@ class Points:
         coefficients: for each point one number a direction.
     """
 
-    run: RunFolder
+    run: StoredRun
     normalisation: str
     directions: tuple[int, ...]
     coefficients: tuple[tuple[float, ...], ...]
@@ -63,7 +63,7 @@ class Evaluated:
     accuracies: list[float]
 
 
-def evaluate(batches: Sequence[Points], data_dir: Path, accuracy: bool = False) -> list[Evaluated]:
+def evaluate(batches: Sequence[Points], data: Path, accuracy: bool = False) -> list[Evaluated]:
     """Each batch of points, as many at once as there are cores; what was evaluated before is read again.
 
     Args:
@@ -80,7 +80,7 @@ def evaluate(batches: Sequence[Points], data_dir: Path, accuracy: bool = False) 
     missing = [points for points in found if found[points] is None]
     if missing:
         for run in dict.fromkeys(points.run for points in missing):  # a mistake is told before processes are started
-            model_of(run, images_of(run, data_dir))
+            model_of(run, images_of(run, data))
         for folder in dict.fromkeys(places[points].parent for points in missing):
             prepare_folder(folder)
         total, done = sum(len(points.coefficients) for points in batches), 0
@@ -100,15 +100,15 @@ def evaluate(batches: Sequence[Points], data_dir: Path, accuracy: bool = False) 
                     reported = 20 * done // total
                     progress.report(f"{points.run.activation}, seed {points.run.seed}")
 
-            arguments = [(points, data_dir, weights[points.run], accuracy) for points in missing]
+            arguments = [(points, data, weights[points.run], accuracy) for points in missing]
             try:
                 in_processes(_evaluate_in_worker, arguments, min(cores(), len(missing)), finished)
             except KeyboardInterrupt:
-                raise Stopped("stopped: the same command goes on from the points that were evaluated") from None
+                raise Stopped("stopped: the same command resumes with the points that are missing") from None
     return [found[points] for points in batches]  # type: ignore[misc]
 
 
-def _fingerprint(run: RunFolder) -> int:
+def _fingerprint(run: StoredRun) -> int:
     """Of the weights: what was evaluated around others does not count."""
     try:
         return zlib.crc32(run.checkpoint_path.read_bytes())
@@ -131,13 +131,13 @@ def _stored(place: Path) -> Evaluated | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(run: RunFolder, data_dir: Path, weights: int) -> tuple[nn.Module, Images]:
-    images = images_of(run, data_dir)
+def _loaded(run: StoredRun, data: Path, weights: int) -> tuple[nn.Module, Images]:
+    images = images_of(run, data)
     return model_of(run, images).to(memory_format=torch.channels_last), images
 
 
-def _evaluate_in_worker(points: Points, data_dir: Path, weights: int, accuracy: bool) -> tuple[Points, Evaluated]:
-    model, images = _loaded(points.run, data_dir, weights)
+def _evaluate_in_worker(points: Points, data: Path, weights: int, accuracy: bool) -> tuple[Points, Evaluated]:
+    model, images = _loaded(points.run, data, weights)
     return points, evaluate_points(model, images, points, accuracy)
 
 

@@ -1,11 +1,16 @@
 """How panels stand in a picture, and the legend that they share."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+
+def panels_of(height: float, down: int, across: int, **more: Any) -> tuple[Figure, Any]:
+    """A figure of the usual width and this height, in inches, and its panels; `more` is for matplotlib's `subplots`."""
+    figure = Figure(figsize=(9.6, height), layout="constrained")
+    return figure, figure.subplots(down, across, **more)
 
 
 def grid_of(count: int, widest: int) -> tuple[int, int]:
@@ -14,7 +19,7 @@ def grid_of(count: int, widest: int) -> tuple[int, int]:
     return rows, -(-count // rows)
 
 
-def legend_below(figure: "Figure", axes: "Axes", widest: int = 8, only: Sequence[str] | None = None) -> None:
+def legend_below(figure: Figure, axes: Axes, widest: int = 8, only: Sequence[str] | None = None) -> None:
     """The legend of one panel, for all, under the panels, where it hides nothing.
 
     Args:

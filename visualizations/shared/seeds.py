@@ -1,17 +1,13 @@
 """Numbers of several seeds as a figure shows them: a mean and its standard error."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
 
 from visualizations.shared.drawing import look_of
 from workbench.output.estimates import Estimate
 from workbench.training.curves import draw_mean
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def draw_band(

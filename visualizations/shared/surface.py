@@ -1,20 +1,18 @@
 """The loss over a plane through a trained model's weights, as surfaces and contours draw it."""
 
-from __future__ import annotations
-
 import argparse
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from visualizations.shared.drawing import power_of_ten
 from visualizations.shared.landscape import NORMALISATIONS, Points, evaluate
-from visualizations.shared.program import Options, Row, column
+from visualizations.shared.program import Options, Row, column, columns
 from visualizations.shared.trained import add_model_flags, trained
 from workbench.cli.arguments import Parser, positive_float, seed
-
-if TYPE_CHECKING:
-    from matplotlib.cm import ScalarMappable
 
 COLOURS = "viridis"
 TITLES = {"filter": "filter by filter", "whole": "as a whole"}  # how directions are scaled
@@ -50,20 +48,16 @@ def surface_rows(options: Options, normalisations: tuple[str, ...] = NORMALISATI
         for a in steps
     ]
     return [
-        {
-            "activation": points.run.activation, "normalisation": points.normalisation,
-            "a": a, "b": b, "loss": loss,
-        }
-        for points, found in zip(batches, evaluate(batches, options.data_dir), strict=True)
+        {"activation": points.run.activation, "normalisation": points.normalisation, "a": a, "b": b, "loss": loss}
+        for points, found in zip(batches, evaluate(batches, options.data), strict=True)
         for (a, b), loss in zip(points.coefficients, found.losses, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def grid(rows: list[Row], activation: str, normalisation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """a, b and the loss, each (points, points)."""
-    a, b, loss = (column(rows, name, activation=activation, normalisation=normalisation) for name in ("a", "b", "loss"))
-    points = round(len(loss) ** 0.5)
-    return a.reshape(points, points), b.reshape(points, points), loss.reshape(points, points)
+    found = columns(rows, "a", "b", "loss", activation=activation, normalisation=normalisation)
+    return tuple(each.reshape(round(len(each) ** 0.5), -1) for each in found)
 
 
 def decades(rows: list[Row]) -> tuple[float, float]:
@@ -72,10 +66,7 @@ def decades(rows: list[Row]) -> tuple[float, float]:
     return float(losses.min()), float(losses.max())
 
 
-def loss_bar(figure: object, colours: ScalarMappable, axes: object, **more: object) -> None:
+def loss_bar(figure: Figure, colours: ScalarMappable, panels: np.ndarray, **more: Any) -> None:
     """The colour scale beside the panels, with a tick at every power of ten."""
-    from matplotlib.ticker import MultipleLocator
-
-    figure.colorbar(  # type: ignore[attr-defined]
-        colours, ax=axes, ticks=MultipleLocator(1), format=power_of_ten, label="training loss (nats)", **more
-    )
+    look = {"ticks": MultipleLocator(1), "format": power_of_ten, "label": "training loss (nats)"}
+    figure.colorbar(colours, ax=panels.ravel().tolist(), **look, **more)

@@ -1,19 +1,12 @@
 """The weights of trained models, as the figures of their distributions take them."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from torch import nn
 
 from tasks.small_poc.models import build_model
 from visualizations.shared.program import Options
 from visualizations.shared.trained import images_of, model_of, trained
-from workbench.training.run_folder import RunFolder
 from workbench.training.seeding import seed_everything
-
-if TYPE_CHECKING:
-    from torch import nn
 
 START = "at the start"  # the name under which initial weights go; they are the same for every activation
 
@@ -23,18 +16,14 @@ def weights_of(options: Options) -> dict[str, list[dict[str, np.ndarray]]]:
     found: dict[str, list[dict[str, np.ndarray]]] = {}
     runs = trained(options)
     for run in runs:
-        images = images_of(run, options.data_dir)
+        images = images_of(run, options.data)
         found.setdefault(run.activation, []).append(_weights(model_of(run, images)))
         if run.activation == runs[0].activation:
-            shape = tuple(images.train_x.shape[1:])
-            found.setdefault(START, []).append(_weights(_initial(run, shape, images.classes)))
+            seed_everything(run.seed)
+            initial = build_model(run.model, tuple(images.train_x.shape[1:]), images.classes, run.activation)
+            found.setdefault(START, []).append(_weights(initial))
     found[START] = found.pop(START)  # comes last
     return found
-
-
-def _initial(run: RunFolder, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    seed_everything(run.seed)
-    return build_model(run.model, shape, classes, run.activation)
 
 
 def _weights(model: nn.Module) -> dict[str, np.ndarray]:

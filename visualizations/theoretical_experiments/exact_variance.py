@@ -17,21 +17,17 @@ Source: that GoLU reduces variance is the paper's claim (arXiv 2502.03654), whic
 the exact values, and how far they hold, are ours.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import mark
 from visualizations.shared.normal_inputs import draw_over, on_grid, rows_over
 from visualizations.shared.panels import grid_of, legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
 from workbench.cli.errors import run
 from workbench.output.style import INK
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MEANS = np.linspace(-3, 3, 25)
 DEVIATIONS = np.linspace(0.1, 3, 30).round(12)
@@ -57,9 +53,7 @@ def summarise(rows: list[Row]) -> str:
     return plain_table(table)
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
+def draw(rows: list[Row], _: Options) -> Figure:
     names = names_in(rows)
     down, across = grid_of(len(names), 5)
     figure = Figure(figsize=(9.6, 2.1 * down + 3.4), layout="constrained")
@@ -84,7 +78,7 @@ def passed(rows: list[Row]) -> list[Row]:
     return [row | {"passed": row["variance"] / row["deviation"] ** 2} for row in rows]
 
 
-def _draw_maps(figure: "Figure", rows: list[Row], down: int, across: int) -> None:
+def _draw_maps(figure: Figure, rows: list[Row], down: int, across: int) -> None:
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
@@ -101,7 +95,7 @@ def _draw_maps(figure: "Figure", rows: list[Row], down: int, across: int) -> Non
     figure.colorbar(filled, ax=panels, label="Var f(X) / Var X", ticks=[0, 0.2, 0.4, 0.6, 0.8, 1, 1.2], pad=0.01)
 
 
-def _draw_least(axes: "Axes", rows: list[Row], name: str) -> None:
+def _draw_least(axes: Axes, rows: list[Row], name: str) -> None:
     """The activation's variance over the least of all the others'."""
     means, deviations, own = on_grid(rows, "variance", name)
     others = [each for each in names_in(rows) if each != name]
@@ -118,9 +112,7 @@ def _draw_least(axes: "Axes", rows: list[Row], name: str) -> None:
     bar.set_ticklabels([f"{each:g}" for each in RATIOS])
 
 
-FIGURE = FigureProgram(
-    "theoretical_experiments.exact_variance", __doc__, numbers, draw, drawable(), summarise=summarise
-)
+FIGURE = FigureProgram("theoretical_experiments.exact_variance", __doc__, numbers, draw, summarise=summarise)
 
 if __name__ == "__main__":
     run(FIGURE.main)

@@ -24,26 +24,23 @@ Source: the paper speaks of GoLU's smaller slope near the origin (arXiv 2502.036
 space"); the measurement is ours, the theory that of Schoenholz et al., "Deep Information Propagation", 2017.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from golu import get_activation_function
-from visualizations.shared.drawing import draw_curve, power_of_ten
+from visualizations.shared.drawing import draw_curves, power_of_ten
 from visualizations.shared.gaussian import moments
-from visualizations.shared.program import FigureProgram, Options, Row, column, names_in
+from visualizations.shared.panels import panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, rows_of, where
 from visualizations.shared.seeds import draw_band
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import run
 from workbench.output.style import INK
 from workbench.output.tables import plain_table
 from workbench.training.seeding import generator_for
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 DEVIATIONS = np.linspace(0.05, 3, 60)
 MEANS = np.linspace(-3, 3, 61)
@@ -59,13 +56,9 @@ def add_flags(parser: Parser) -> None:
 def numbers(options: Options) -> list[Row]:
     rows: list[Row] = []
     for name in options.activations:
-        for over, mean, deviation in (("deviation", 0.0, DEVIATIONS), ("mean", MEANS, 1.0)):
-            size = np.sqrt(moments(name, mean, deviation).mean_squared_slope)
-            at = DEVIATIONS if over == "deviation" else MEANS
-            rows += [
-                {"activation": name, "over": over, "at": float(x), "size": float(y)}
-                for x, y in zip(at, size, strict=True)
-            ]
+        for over, at, of in (("deviation", DEVIATIONS, (0.0, DEVIATIONS)), ("mean", MEANS, (MEANS, 1.0))):
+            size = np.sqrt(moments(name, *of).mean_squared_slope)
+            rows += rows_of({"activation": name, "over": over}, at=at, size=size)
         for network in (PLAIN, NORM):
             theory = predicted(name, network, options.depth)
             for draw in range(options.draws):
@@ -73,7 +66,7 @@ def numbers(options: Options) -> list[Row]:
                 rows += [
                     {
                         "activation": name, "over": "layer", "at": layer, "size": 10 ** float(size),
-                        "network": network, "draw": draw, "predicted": 10 ** float(expected),
+                        "network": network, "draw": draw, "predicted": 10 ** float(expected)
                     }
                     for layer, (size, expected) in enumerate(zip(found, theory, strict=True), start=1)
                 ]  # fmt: skip
@@ -106,31 +99,26 @@ def measured(activation: str, network: str, depth: int, width: int, draw: int) -
 
 
 def summarise(rows: list[Row]) -> str:
-    depth = int(max(row["at"] for row in rows if row["over"] == "layer"))
+    depth = int(column(rows, "at", over="layer").max())
     table = [["activation", "slope for N(0, 1)", f"gradient {depth - 1} layers back, {PLAIN}", NORM]]
     for name in names_in(rows):
         at = float(np.sqrt(moments(name, 0.0, 1.0).mean_squared_slope))
-        table.append(
-            [name, f"{at:.4f}", *(f"{10 ** by_draw(rows, name, each)[:, 0].mean():.2g}" for each in (PLAIN, NORM))]
-        )
+        lengths = (10 ** by_draw(rows, name, network)[:, 0].mean() for network in (PLAIN, NORM))
+        table.append([name, f"{at:.4f}", *(f"{length:.2g}" for length in lengths)])
     return plain_table(table)
 
 
 def by_draw(rows: list[Row], name: str, network: str, what: str = "size") -> np.ndarray:
     """(draws, layers): log10 of the lengths."""
-    own = [row for row in rows if row["over"] == "layer" and (row["activation"], row["network"]) == (name, network)]
+    own = where(rows, over="layer", activation=name, network=network)
     return np.log10([column(own, what, draw=draw) for draw in names_in(own, "draw")])
 
 
-def draw(rows: list[Row], _: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 5.6), layout="constrained")
-    (left, right), below = figure.subplots(2, 2)
+def draw(rows: list[Row], _: Options) -> Figure:
+    figure, ((left, right), below) = panels_of(5.6, 2, 2)
+    draw_curves(left, rows, "at", "size", over="deviation")
+    draw_curves(right, rows, "at", "size", over="mean")
     for name in names_in(rows):
-        for axes, over in ((left, "deviation"), (right, "mean")):
-            at, size = (column(rows, key, activation=name, over=over) for key in ("at", "size"))
-            draw_curve(axes, at, size, name)
         for axes, network in zip(below, (PLAIN, NORM), strict=True):
             found = by_draw(rows, name, network)
             layers = list(range(1, found.shape[1] + 1))
@@ -145,7 +133,7 @@ def draw(rows: list[Row], _: Options) -> "Figure":
     return figure
 
 
-def _powers_of_ten(axes: "Axes") -> None:
+def _powers_of_ten(axes: Axes) -> None:
     """Ticks of an axis of which the logarithm is drawn, between the decades too where these are few."""
     low, high = axes.get_ylim()
     mantissas = (1, 2, 5) if high - low < 2 else (1,)

@@ -16,20 +16,17 @@ the closest for means from -1.83 to -0.99. Farther left it is ReLU, which gives 
 Source: ours; GoLU is that of arXiv 2502.03654.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 
 from visualizations.shared.drawing import colour_of, mark
 from visualizations.shared.normal_inputs import draw_over, rows_over
-from visualizations.shared.panels import legend_below
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from visualizations.shared.panels import legend_below, panels_of
+from visualizations.shared.program import FigureProgram, Options, Row, column, names_in, where
 from workbench.cli.errors import run
 from workbench.output.style import INK
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 MEANS = np.linspace(-3, 3, 61).round(12)
 DEVIATIONS = np.linspace(0.05, 3, 60).round(12)
@@ -54,13 +51,9 @@ def closest(rows: list[Row]) -> list[Row]:
     return [{"kind": "closest"} | row for row in best.values()]
 
 
-def draw(rows: list[Row], options: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    curves = [row for row in rows if row["kind"] == "mean"]
-    nearest = [row for row in rows if row["kind"] == "closest"]
-    figure = Figure(figsize=(9.6, 3.7), layout="constrained")
-    panels = figure.subplots(1, 3 if nearest else 2)
+def draw(rows: list[Row], options: Options) -> Figure:
+    curves, nearest = where(rows, kind="mean"), where(rows, kind="closest")
+    figure, panels = panels_of(3.7, 1, 3 if nearest else 2)
     draw_over(panels[0], curves, "output_mean", "deviation", mean=0.0)
     draw_over(panels[1], curves, "output_mean", "mean", deviation=1.0)
     panels[0].set(title="At mean 0", ylabel="E f(X)", xlim=(0, 3))
@@ -75,9 +68,8 @@ def draw(rows: list[Row], options: Options) -> "Figure":
     return figure
 
 
-def _draw_closest(axes: "Axes", rows: list[Row], names: list[str]) -> None:
+def _draw_closest(axes: Axes, rows: list[Row], names: list[str]) -> None:
     """Regions in the activations' colours, with their names where these fit."""
-    from matplotlib.colors import ListedColormap
     from scipy.ndimage import distance_transform_edt
 
     means, deviations = names_in(rows, "mean"), names_in(rows, "deviation")
@@ -94,7 +86,7 @@ def _draw_closest(axes: "Axes", rows: list[Row], names: list[str]) -> None:
     axes.grid(visible=False)
 
 
-FIGURE = FigureProgram("theoretical_experiments.output_mean", __doc__, numbers, draw, drawable())
+FIGURE = FigureProgram("theoretical_experiments.output_mean", __doc__, numbers, draw)
 
 if __name__ == "__main__":
     run(FIGURE.main)

@@ -19,18 +19,18 @@ Source: that GoLU's outputs vary less is the paper's claim ("variance reduction 
 these photographs, the draws with their errors and the comparison with normal input are ours.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from golu import get_activation_function
 from visualizations.shared.drawing import colour_of
 from visualizations.shared.gaussian import moments
 from visualizations.shared.panels import grid_of
 from visualizations.shared.photographs import SAMPLES, photograph, reduced, short_name
-from visualizations.shared.program import FigureProgram, Options, Row, column, drawable, names_in
+from visualizations.shared.program import FigureProgram, Options, Row, column, columns, names_in, rows_of, where
 from visualizations.shared.seeds import with_error
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import UserError, run
@@ -39,10 +39,6 @@ from workbench.cli.progress import Progress
 from workbench.output.estimates import estimate, paired_difference
 from workbench.output.style import INK
 from workbench.output.tables import plain_table
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CHANNELS = 16
 LONGEST = 640  # pixels of a photograph's longer side
@@ -73,21 +69,21 @@ def numbers(options: Options) -> list[Row]:
             for image, pixels in photographs.items():
                 x = pre_activations(pixels, seed)
                 total += x[..., ::THINNED, ::THINNED].numel()
-                rows.append(
-                    {"kind": "input", "image": image, "seed": seed, "kurtosis": x.square().square().mean().item()}
-                )
+                about = {"image": image, "seed": seed}
+                rows.append({"kind": "input", **about, "kurtosis": x.square().square().mean().item()})
                 for name in options.activations:
                     y = get_activation_function(name)(x).detach()
-                    counts[name] += _counts(y[..., ::THINNED, ::THINNED])
+                    thinned = y[..., ::THINNED, ::THINNED]
+                    counts[name] += torch.histc(thinned, len(EDGES) - 1, EDGES[0], EDGES[-1]).numpy()
                     variance = y.var(correction=0).item()
-                    rows.append(
-                        {"kind": "variance", "activation": name, "image": image, "seed": seed, "variance": variance}
-                    )
+                    rows.append({"kind": "variance", "activation": name, **about, "variance": variance})
                 progress.advance()
     for name, count in counts.items():
         normal = moments(name, 0.0, 1.0).variance.item()
         rows.append({"kind": "normal input", "activation": name, "variance": normal})
-        rows += _histogram(name, count / total / np.diff(EDGES))
+        held = slice(*(np.flatnonzero(count)[[0, -1]] + [0, 1]))  # from the first bin that holds anything to the last
+        middle, density = (EDGES[:-1] + EDGES[1:]) / 2, count / total / np.diff(EDGES)
+        rows += rows_of({"kind": "histogram", "activation": name}, value=middle[held], density=density[held])
     return rows
 
 
@@ -96,33 +92,17 @@ def pre_activations(pixels: np.ndarray, seed: int) -> torch.Tensor:
     filters = torch.empty(CHANNELS, 3, 3, 3)
     torch.nn.init.kaiming_normal_(filters, generator=torch.Generator().manual_seed(seed))
     image = torch.from_numpy(pixels).float().permute(2, 0, 1)[None]
-    return torch.nn.functional.batch_norm(
-        torch.nn.functional.conv2d(image, filters, padding=1), None, None, training=True
-    )
-
-
-def _counts(y: torch.Tensor) -> np.ndarray:
-    return torch.histc(y, len(EDGES) - 1, EDGES[0], EDGES[-1]).numpy()
-
-
-def _histogram(name: str, density: np.ndarray) -> Iterator[Row]:
-    """From the first bin that holds anything to the last."""
-    held = np.flatnonzero(density)
-    for at in range(held[0], held[-1] + 1):
-        middle = float(EDGES[at : at + 2].mean())
-        yield {"kind": "histogram", "activation": name, "value": middle, "density": float(density[at])}
+    return F.batch_norm(F.conv2d(image, filters, padding=1), None, None, training=True)
 
 
 def by_seed(rows: list[Row], name: str, image: str | None = None) -> list[float]:
     """The activation's variance with each draw of the filters, on one photograph or as the mean over them."""
-    own = [row for row in rows if row["kind"] == "variance" and row["activation"] == name]
-    own = [row for row in own if image in (None, row["image"])]
+    own = where(rows, kind="variance", activation=name, **({"image": image} if image else {}))
     return [float(column(own, "variance", seed=seed).mean()) for seed in names_in(own, "seed")]
 
 
 def summarise(rows: list[Row]) -> str:
-    drawn = [row for row in rows if row["kind"] == "variance"]
-    images, activations = names_in(drawn, "image"), names_in(drawn)
+    images, activations = names_in(rows, "image", kind="variance"), names_in(rows, kind="variance")
     table = [["variance", *images, "mean", "normal input"]]
     for name in activations:
         each = [with_error(estimate(by_seed(rows, name, image))) for image in images]
@@ -137,10 +117,8 @@ def summarise(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: list[Row], options: Options) -> "Figure":
-    from matplotlib.figure import Figure
-
-    activations = names_in([row for row in rows if row["kind"] == "variance"])
+def draw(rows: list[Row], options: Options) -> Figure:
+    activations = names_in(rows, kind="variance")
     down, across = grid_of(len(activations), 5)
     below = 1.1 + 0.24 * len(activations)
     figure = Figure(figsize=(9.6, 0.3 + 2.2 * down + below), layout="constrained")
@@ -153,20 +131,20 @@ def draw(rows: list[Row], options: Options) -> "Figure":
 
 
 def _draw_histograms(panels: np.ndarray, rows: list[Row], activations: list[str]) -> None:
-    shown = column(rows, "value", kind="histogram")[column(rows, "density", kind="histogram") > 1e-4]
+    value, density = columns(rows, "value", "density", kind="histogram")
+    shown = value[density > 1e-4]
     for axes, name in zip(panels.flat, activations, strict=False):
         for each in dict.fromkeys((name, *({"GoLU"} & {*activations}))):
-            value = column(rows, "value", kind="histogram", activation=each)
-            density = column(rows, "density", kind="histogram", activation=each)
+            value, density = columns(rows, "value", "density", kind="histogram", activation=each)
             edges = np.append(value, value[-1] + EDGES[1] - EDGES[0]) - (EDGES[1] - EDGES[0]) / 2
             look = {"fill": True, "alpha": 0.45} if each == name else {"lw": 1.1}
             axes.stairs(density, edges, color=colour_of(each), baseline=1e-5, **look)
         found = estimate(by_seed(rows, name))
         axes.set(title=name, yscale="log", ylim=(1e-4, 20), xlim=(shown.min() - 0.2, shown.max() + 0.2))
-        said = f"variance\n{with_error(found, 2)}"
-        axes.text(0.97, 0.95, said, ha="right", va="top", transform=axes.transAxes)
+        corner = {"ha": "right", "va": "top", "transform": axes.transAxes}
+        axes.text(0.97, 0.95, f"variance\n{with_error(found, 2)}", **corner)
         if name != "GoLU" and "GoLU" in activations:
-            axes.text(0.97, 0.7, "line: GoLU", ha="right", va="top", color=colour_of("GoLU"), transform=axes.transAxes)
+            axes.text(0.97, 0.7, "line: GoLU", color=colour_of("GoLU"), **corner)
     for axes in panels.flat[len(activations) :]:
         axes.set_axis_off()
     for axes in panels[-1]:
@@ -175,7 +153,7 @@ def _draw_histograms(panels: np.ndarray, rows: list[Row], activations: list[str]
         axes.set_ylabel("Density")
 
 
-def _draw_photographs(figure: "Figure", names: list[str]) -> None:
+def _draw_photographs(figure: Figure, names: list[str]) -> None:
     """The first four."""
     down, across = grid_of(min(len(names), 4), 2)
     panels = list(figure.subplots(down, across, squeeze=False).flat)
@@ -186,8 +164,8 @@ def _draw_photographs(figure: "Figure", names: list[str]) -> None:
         axes.set_title(short_name(name), fontsize=8, fontweight="normal")
 
 
-def _draw_variances(axes: "Axes", rows: list[Row], activations: list[str]) -> None:
-    images = names_in([row for row in rows if row["kind"] == "variance"], "image")
+def _draw_variances(axes: Axes, rows: list[Row], activations: list[str]) -> None:
+    images = names_in(rows, "image", kind="variance")
     apart = 0.5 / len(images)  # of the photographs' dots
     for place, name in enumerate(activations):
         normal = column(rows, "variance", kind="normal input", activation=name).item()
@@ -208,9 +186,8 @@ def _draw_variances(axes: "Axes", rows: list[Row], activations: list[str]) -> No
 
 
 FIGURE = FigureProgram(
-    "theoretical_experiments.variance_reduction", __doc__, numbers, draw, drawable(),
-    add_flags=add_flags, summarise=summarise,
-)  # fmt: skip
+    "theoretical_experiments.variance_reduction", __doc__, numbers, draw, add_flags=add_flags, summarise=summarise
+)
 
 if __name__ == "__main__":
     run(FIGURE.main)

@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from golu.activations import unknown_name
 from workbench.cli.errors import UserError
@@ -27,8 +27,16 @@ class Parser(argparse.ArgumentParser):
         description: one sentence on the purpose, then an example.
     """
 
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, formatter_class=_Help, allow_abbrev=False)
+    def __init__(self, prog: str, description: str, add_help: bool = True) -> None:
+        super().__init__(
+            prog=prog, description=description, formatter_class=_Help, allow_abbrev=False, add_help=add_help
+        )
+
+    def change(self, flag: str, default: Any = None, purpose: str | None = None) -> None:
+        """Give a flag that was added before another default or help text."""
+        action = self._option_string_actions[flag]
+        action.default = action.default if default is None else default
+        action.help = purpose or (action.help or "").replace("(default: all)", f"(default: {default})")
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         return super().parse_known_args(

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,12 @@ class UserError(Exception):
     exit_code = 2
 
 
+class Diverged(UserError):
+    """A training whose loss became infinite or NaN: it is stored, and the program fails."""
+
+    exit_code = 1
+
+
 class Stopped(UserError):
     """Ctrl-C; the message says how to go on."""
 
@@ -21,7 +28,14 @@ class Stopped(UserError):
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a program and leave Python with its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run a program and leave Python with its exit code.
+
+    0; 2 after a user's mistake; 1 after a training that diverged; 130 after Ctrl-C.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # a folder's name need not be UTF-8
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UserError as error:
@@ -40,6 +54,15 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.stderr.flush()
         os._exit(0)
     sys.exit(0)
+
+
+def stop_quietly_while_importing() -> None:
+    """Have Ctrl-C end a program that is still importing torch with one word, not with a traceback.
+
+    A package of programs calls this first of all. It does nothing unless `python -m` is starting one of them.
+    """
+    if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"stopped\n"), os._exit(Stopped.exit_code)))
 
 
 def _end(message: str, exit_code: int) -> NoReturn:

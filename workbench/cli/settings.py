@@ -4,8 +4,8 @@ What holds is the command line, else the recipe, else the default.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import field, fields, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, field, fields, replace
 from typing import Any, TypeVar
 
 from golu.activations import unknown_name
@@ -33,28 +33,33 @@ def several(kind: Callable[[str], Any], default: tuple[Any, ...] | None, purpose
 def add_settings(
     parser: Parser,
     base: Any,
-    also: Mapping[str, list[str]] | None = None,
+    aliases: Mapping[str, Sequence[str]] | None = None,
     default: str = "",
     recipes: Mapping[str, Any] | None = None,
+    hidden: Collection[str] = (),
 ) -> None:
-    """A flag for each setting; in the parsed options those that are not given are None.
+    """Add a flag for each setting; in the parsed options those that are not given are None.
 
     Args:
         base: the settings whose values are the defaults that --help shows.
-        also: other names of a flag, as {"activation": ["--ac"]}.
+        aliases: other names of a flag, as {"drop_path": ["--drop-connect"]}.
         default: what --help says of the default instead of its value.
         recipes: settings by name, whose values --help shows instead.
+        hidden: settings that another flag decides.
     """
     for each in fields(base):
+        if each.name in hidden:
+            continue
         kind, purpose = each.metadata["kind"], each.metadata["purpose"]
-        flags = ["--" + each.name.replace("_", "-"), *(also or {}).get(each.name, [])]
+        flags = ["--" + each.name.replace("_", "-"), *(aliases or {}).get(each.name, ())]
         value = by_recipe(recipes, each.name) if recipes else _shown(getattr(base, each.name))
         text = f"{purpose} (default: {default or value})"
         if kind is bool:
             parser.add_argument(*flags, dest=each.name, action=argparse.BooleanOptionalAction, help=text)
         else:
-            many = {"nargs": "+"} if each.metadata.get("several") else {}
-            parser.add_argument(*flags, dest=each.name, type=kind, metavar="X", help=text, **many)
+            many: dict[str, Any] = {"nargs": "+"} if each.metadata.get("several") else {}
+            metavar = getattr(kind, "metavar", "X")
+            parser.add_argument(*flags, dest=each.name, type=kind, metavar=metavar, help=text, **many)
 
 
 def by_recipe(recipes: Mapping[str, Any], name: str, unset: str = "none") -> str:
@@ -73,13 +78,13 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
-        return " ".join(map(str, value))
+        return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
 
 
 def chosen(options: argparse.Namespace, base: S) -> S:
     """The settings in `base`, changed by what the command line gives."""
-    given = {each.name: getattr(options, each.name) for each in fields(base)}  # type: ignore[arg-type]
+    given = {each.name: getattr(options, each.name, None) for each in fields(base)}  # type: ignore[arg-type]
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return replace(base, **{name: value for name, value in given.items() if value is not None})  # type: ignore[type-var]
 
@@ -117,5 +122,13 @@ def _parsed(metadata: Mapping[str, Any], value: Any) -> Any:
 
 def configuration(settings: Any) -> dict[str, Any]:
     """The settings as they are stored: JSON knows lists, not tuples."""
-    values = {each.name: getattr(settings, each.name) for each in fields(settings)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {each.name: _plain(getattr(settings, each.name)) for each in fields(settings)}
+
+
+def defaults(settings: Any) -> dict[str, Any]:
+    """The value of each setting if nobody sets it, as it would be stored."""
+    return {each.name: _plain(each.default) for each in fields(settings) if each.default is not MISSING}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

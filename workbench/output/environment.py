@@ -50,6 +50,12 @@ def peak_flops(device: torch.device) -> float | None:
     return next((peak for part, peak in _PEAK_FLOPS.items() if part in name), None)
 
 
+def cores() -> int:
+    """Count the CPU cores that one process of this run may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)

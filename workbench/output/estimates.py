@@ -15,6 +15,11 @@ class Estimate(NamedTuple):
     high: float | None
     n: int
 
+    @property
+    def margin(self) -> float | None:
+        """Half of the interval's width."""
+        return None if self.high is None else self.high - self.mean
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean, standard error sd / sqrt(n) with ddof=1, and the 95% interval of Student's t with n - 1 degrees of freedom.

@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         UserError: the file cannot be written; the old one is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
@@ -35,22 +37,35 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def require_same(holder: str, stored: dict[str, Any], wanted: dict[str, Any], place: str) -> None:
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+        ValueError: it is no JSON, or has a NaN or an infinity, which JSON has not.
+        OSError: it cannot be read.
+    """
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"it holds {name}")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def require_same(holder: str, stored: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
     """Only numbers of one configuration belong together.
 
     Args:
-        holder: what holds the stored ones, as "results/x holds runs".
-        place: what to choose another of, as "--output".
+        holder: what holds the stored ones, as "results/x holds a run".
+        place: what to choose another of, as "--results".
 
     Raises:
-        UserError: a setting in `wanted` was another one; it is named with both values.
+        UserError: a setting was another one, or only one of them has it; it is named with both values.
     """
-    for name, value in wanted.items():
-        if stored.get(name) != value:
-            raise UserError(
-                f"{holder} with {name}={stored.get(name)}, not {name}={value}: "
-                f"choose another {place}, or that setting again"
-            )
+    for name in dict.fromkeys([*wanted, *stored]):
+        old, new = stored.get(name), wanted.get(name)
+        if old != new:
+            advice = "its data have changed since, or are others" if name == "data" else "take that setting again"
+            raise UserError(f"{holder} with {name}={old}, not {name}={new}: {advice}, or choose another {place}")
 
 
 def prepare_folder(path: Path) -> None:
@@ -61,10 +76,32 @@ def prepare_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise UserError(f"cannot use {path} as a folder: it is a file") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(each for each in (path, *path.parents) if each.is_file())
+        raise UserError(f"cannot use {file} as a folder: it is a file") from error
     except OSError as error:
         raise UserError(f"cannot make the folder {path}: {error.strerror or error}") from error
     probe = path / ".probe"
     write_bytes(probe, b"")
     probe.unlink(missing_ok=True)
+    _remove_unfinished(path)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what killed programs of this machine were writing."""
+    for temporary in folder.glob(f".*.{platform.node()}-*.tmp"):
+        process = temporary.name.removesuffix(".tmp").rpartition("-")[2]
+        if process.isdecimal() and not _is_running(int(process)):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

@@ -3,8 +3,9 @@
 import io
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from golu.activations import ACTIVATIONS
 from workbench.output.storage import write_bytes
 
 if TYPE_CHECKING:
@@ -15,28 +16,11 @@ FAINT = "#D9D9D9"  # grid, and lines that only connect
 
 _BLUE, _GREEN, _ORANGE, _PURPLE, _VERMILLION, _SKY = "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00", "#56B4E9"
 _BLACK, _GREY = "#000000", "#888888"  # grey stands in for Okabe and Ito's yellow, too light for lines on white
+_COLOURS = (_BLUE, _GREEN, _ORANGE, _PURPLE, _VERMILLION, _GREY, _BLACK, _SKY)
+_DASHES = ("-", "--", ":", "-.")
+_UNKNOWN = _GREY, ":"
 
-# The five that are compared most have solid lines and colours of their own; others share them, dashed or dotted.
-_LINES = {
-    "ReLU": (_BLUE, "-"),
-    "GELU": (_GREEN, "-"),
-    "Swish": (_ORANGE, "-"),
-    "Mish": (_PURPLE, "-"),
-    "GoLU": (_VERMILLION, "-"),
-    "ELU": (_SKY, "-"),
-    "Tanh": (_BLACK, "-"),
-    "Sigmoid": (_GREY, "-"),
-    "LeakyReLU": (_BLUE, "--"),
-    "PReLU": (_BLUE, ":"),
-    "GELU_tanh": (_GREEN, "--"),
-    "GoLUCUDA": (_VERMILLION, "--"),
-    "SELU": (_SKY, "--"),
-    "CELU": (_SKY, ":"),
-    "Softsign": (_BLACK, "--"),
-    "Softplus": (_GREY, "--"),
-}
-
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
@@ -61,8 +45,20 @@ _SETTINGS = {
 
 
 def line_of(activation: str) -> tuple[str, str]:
-    """The colour and line style of an activation, the same in every figure."""
-    return _LINES.get(activation, (_GREY, ":"))
+    """Return the colour and line style of an activation, the same in every figure.
+
+    Those that are compared most come first and are solid; a variant has its original's colour, dashed or dotted, as
+    long as there is a look left that no other has.
+    """
+    known = ACTIVATIONS.values()
+    originals = sorted((each for each in known if each.like is None), key=lambda each: not each.compared)
+    looks = {each.name: (colour, "-") for each, colour in zip(originals, _COLOURS, strict=False)}
+    for each in known:
+        if each.name not in looks:
+            own = [looks[each.like][0]] if each.like in looks else []
+            free = ((c, dash) for c in (*own, *_COLOURS) for dash in _DASHES if (c, dash) not in looks.values())
+            looks[each.name] = next(free, _UNKNOWN)
+    return looks.get(activation, _UNKNOWN)
 
 
 def figure_style() -> AbstractContextManager[None]:

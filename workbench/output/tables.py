@@ -1,4 +1,4 @@
-"""Tables as text: for a terminal, a README, and a spreadsheet."""
+"""Tables as text: for a terminal, a page, and a spreadsheet."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ def plain_table(rows: list[list[str]]) -> str:
 
 
 def markdown_table(rows: list[list[str]]) -> str:
-    """The same for a README."""
+    """Lay out the same as Markdown."""
     ruled = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
 

@@ -54,7 +54,7 @@ def load(path: Path) -> State | None:
             broken.append(f"{error} (kept as {aside.name})")
             continue
         if broken:
-            print(f"warning: {broken[0]}: going on from {candidate.name}", file=sys.stderr)
+            print(f"warning: {broken[0]}: resuming from {candidate.name}", file=sys.stderr)
         return state
     if broken:
         raise UserError(f"{'; '.join(broken)}, and there is no other: the same command now starts from the beginning")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,25 @@ from workbench.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run is trained on, and how: none of it changes a number beyond rounding.
+
+    Args:
+        device: "cpu", "cuda", or None for CUDA where there is one.
+        workers: processes that read data ahead, for each process that trains.
+        compile: run the model through torch.compile.
+        checkpoint_steps: steps between two checkpoints, besides the one after each evaluation.
+    """
+
+    device: str | None = None
+    workers: int = 0
+    compile: bool = False
+    checkpoint_steps: int = 1000
 
 
 @contextmanager
@@ -56,7 +76,8 @@ def placed(model: nn.Module, device: torch.device | str) -> nn.Module:
     On a CPU that layout makes ResNet-20 a fifth faster with ReLU and GoLU, but half as fast with torch's GELU, whose
     backward pass is slow where gradients come in another layout: a comparison of activations would compare that.
     """
-    return model.to(device, memory_format=torch.channels_last if torch.device(device).type == "cuda" else None)
+    model = model.to(device)
+    return model.to(memory_format=torch.channels_last) if torch.device(device).type == "cuda" else model
 
 
 def process_count() -> int:
@@ -64,14 +85,48 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def cores() -> int:
-    """The CPU cores that one process of this run may use."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, available // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+def decided_by_main(accelerator: Accelerator, decide: Callable[[], R]) -> R:
+    """Call `decide` in the main process, and give every process what it returned.
+
+    Processes on several machines see several disks: what is stored on one of them must not be each one's own decision.
+
+    Raises:
+        UserError: `decide` raised it; every process raises the same.
+    """
+    if accelerator.num_processes == 1:
+        return decide()
+    found: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            found[0] = decide()
+        except UserError as error:
+            found[1] = str(error)
+    torch.distributed.broadcast_object_list(found, src=0)
+    if found[1] is not None:
+        raise UserError(found[1])
+    decided: R = found[0]
+    return decided
+
+
+def require_same_everywhere(accelerator: Accelerator, what: str, value: str) -> None:
+    """Compare a value over all processes.
+
+    Raises:
+        UserError: a process has another one.
+    """
+    if accelerator.num_processes == 1:
+        return
+    from accelerate.utils import gather_object
+
+    for process, other in enumerate(gather_object([value])):
+        if other != value:
+            raise UserError(
+                f"process {process} has other {what} than process {accelerator.process_index}: {other}, {value}"
+            )
 
 
 def total(accelerator: Accelerator, values: Tensor) -> Tensor:
-    """The sum of every process's values."""
+    """Add up every process's values."""
     if accelerator.num_processes > 1:
         torch.distributed.all_reduce(values)
     return values
@@ -83,7 +138,8 @@ def by_process(accelerator: Accelerator, value: float) -> list[float]:
         return [value]
     from accelerate.utils import gather_object
 
-    return gather_object([value])
+    values: list[float] = gather_object([value])
+    return values
 
 
 def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:
@@ -92,3 +148,13 @@ def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:
         for model in models:
             for buffer in model.buffers():
                 torch.distributed.broadcast(buffer, 0)
+
+
+def share_statistics(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Batch statistics over all processes, which torch has on GPUs only; elsewhere the model as it is."""
+    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return converted
+    if accelerator.num_processes > 1 and accelerator.is_main_process:
+        print("--sync-bn has no effect on the CPU: each process has its own batch statistics")
+    return model

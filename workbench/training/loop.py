@@ -9,77 +9,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench.cli.errors import UserError
 from workbench.cli.progress import Progress
 from workbench.output.environment import peak_flops
-from workbench.training import checkpoint
-from workbench.training.launch import by_process, share_buffers, total
-from workbench.training.run_folder import Events, RunFolder, Trace
+from workbench.training import checkpoint, metrics
+from workbench.training.events import Events
+from workbench.training.launch import by_process, share_buffers, share_statistics, total
+from workbench.training.runs import StoredRun, Trace
 from workbench.training.seeding import derived_seed, seed_everything
+from workbench.training.task import Batch, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from timm.utils import ModelEmaV3
 
-Batch = Any
-
-
-@dataclass
-class Experiment:
-    """What a task gives to the loop.
-
-    `batches(epoch, first)` yields, for each step of an epoch (both counted from 0) from `first` on, this process's
-    batches, whose gradients are accumulated; `loss(model, batch)` is the mean over a batch; `evaluate(model)` gives
-    metrics over the whole validation set, the same in every process: val_loss, `judge` (it chooses the best epoch)
-    and others.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    rates: Sequence[float]  # learning rates, one an epoch or one a step: spread evenly over the run
-    epochs: int
-    steps_per_epoch: int
-    samples_per_step: int  # over all processes
-    seed: int
-    batches: Callable[[int, int], Iterator[list[Batch]]]
-    loss: Callable[[nn.Module, Batch], Tensor]
-    evaluate: Callable[[nn.Module], dict[str, float]]
-    judge: str = "val_accuracy"
-    higher_is_better: bool = True
-    unit: str = "images"
-    clip_norm: float | None = None
-    ema: ModelEmaV3 | None = None
-    ema_every: int = 1  # steps
-    autocast: torch.dtype | None = None  # float16 is scaled, bfloat16 needs no scaling
-    checkpoint_every: int = 1000  # steps, and at the end of each epoch
-    steps: int | None = None  # of the whole run, if the last epoch is shorter than the others
-    axis: str = "epoch"  # what the trace counts: "epoch" or "step"
-    flops_per_sample: float | None = None  # forward and backward; None: no utilisation is reported
-    carried: dict[str, Any] = field(default_factory=dict)  # plain values that a checkpoint holds for its users
-
-    @property
-    def total_steps(self) -> int:
-        return self.epochs * self.steps_per_epoch if self.steps is None else self.steps
-
-    def steps_in(self, epoch: int) -> int:
-        """The steps of an epoch, counted from 0."""
-        return min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0 over the run."""
-        return self.rates[step * len(self.rates) // self.total_steps]
+DIVERGENCE_STEPS = 10  # how often processes agree on whether the loss is still a number
 
 
 @dataclass
-class _Reached:
+class Reached:
     """How far a run is, and what it has counted."""
 
     step: int = 0
@@ -87,85 +42,93 @@ class _Reached:
     epoch_seconds: float = 0.0
     train_seconds: float = 0.0
     inference_seconds: float = 0.0
-    diverged_at: int | None = None
+    diverged_at: int | None = None  # the epoch or step at which the training loss was found not finite
     trace: Trace = field(default_factory=list)
 
 
-def train(
-    experiment: Experiment,
-    accelerator: Accelerator,
-    folder: RunFolder | None = None,
-    configuration: dict[str, Any] | None = None,
-    after_step: Callable[[], None] | None = None,
-) -> dict[str, Any]:
-    """Train to the end, from the newest checkpoint in `folder` if there is one, and return what happened.
+class Loop:
+    """One run: a task with one activation and one seed, from its first weights or from a checkpoint to the end.
 
     Args:
-        folder: where checkpoints, trace and events are stored; None: nowhere.
-        configuration: all that the numbers depend on; a checkpoint of another one is refused.
-        after_step: called after each step instead of showing progress.
-
-    Returns:
-        epochs (the trace), final, best (optimistic, being chosen by what it reports), diverged_at (None, or the epoch
-        or step at which the loss was no finite number: then final and best are None), train_seconds, inference_seconds.
+        run: names the activation and the seed.
+        store: whether checkpoints and the trace are stored in the run's folder, and what they are of.
+        state: the checkpoint to resume from, which `checkpoint_state` made; None: start.
+        record: whether TensorBoard's events are written, and the task may write files after an evaluation.
 
     Raises:
-        UserError: the checkpoint is broken or of another configuration, or cannot be written.
+        UserError: the task refuses its settings, or the checkpoint is of another model.
     """
-    loop = _Loop(experiment, accelerator, folder, configuration or {})
-    return loop.run(after_step)
 
-
-class _Loop:
     def __init__(
         self,
-        experiment: Experiment,
+        task: Task,
+        run: StoredRun,
         accelerator: Accelerator,
-        folder: RunFolder | None,
-        configuration: dict[str, Any],
+        store: dict[str, Any] | None = None,
+        state: checkpoint.State | None = None,
+        record: bool = False,
     ) -> None:
-        self.experiment, self.accelerator = experiment, accelerator
-        self.folder, self.configuration = folder, configuration
-        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=experiment.autocast == torch.float16)
-        self.reached = _Reached()
-        if folder is not None:
-            with accelerator.main_process_first():  # which may have to put a broken checkpoint aside
-                self._restore(folder)
-        self.model = accelerator.prepare_model(experiment.model)  # shared out over the processes, if there are several
-        self.events = None
-        if folder is not None and accelerator.is_main_process:
-            self.events = Events(folder.events_path, self.reached.trace)
+        self.task, self.run, self.accelerator, self.store = task, run, accelerator, store
+        self.sampling = task.sampling(run.seed, accelerator.process_index, accelerator.num_processes)
+        self.steps_per_epoch = self.sampling.steps_per_epoch
+        self.steps = task.epochs * self.steps_per_epoch if task.steps is None else task.steps
+        self.samples_per_step = task.batch_size * task.samples_per_item
+        seed_everything(run.seed)
+        self.model = task.model(run.activation)
+        if task.sync_batch_norm:
+            self.model = share_statistics(self.model, accelerator)
+        self.ema = task.average(self.model, self.steps_per_epoch)
+        self.optimizer = task.optimizer(self.model)
+        self.rates = task.rates(self.steps_per_epoch)
+        if task.machine.compile:
+            self.model.compile()
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=task.autocast == torch.float16)
+        self.reached = Reached()
+        if state is not None:
+            self._restore(state)
+        self.wrapped = accelerator.prepare_model(self.model)  # shared out over the processes, if there are several
+        self.record = record and accelerator.is_main_process
+        self.events = Events(run, self.reached.trace) if self.record else None
 
-    def run(self, after_step: Callable[[], None] | None) -> dict[str, Any]:
-        reached, steps = self.reached, self.experiment.total_steps
+    @property
+    def metrics(self) -> Sequence[metrics.Metric]:
+        """What the numbers of an evaluation mean; the first one judges."""
+        plain = list(self.task.metrics)
+        return plain if self.ema is None else [*(each.averaged for each in plain), *plain]
+
+    def train(self, after_step: Callable[[], object] | None = None) -> Reached:
+        """Train to the end, or until the training loss is no finite number.
+
+        Args:
+            after_step: called after each step instead of showing progress.
+
+        Raises:
+            UserError: a checkpoint cannot be written.
+        """
+        reached = self.reached
         shown = after_step is None and self.accelerator.is_main_process
-        with Progress(steps, done=reached.step, shown=shown) as progress:
-            while reached.step < steps and reached.diverged_at is None:
+        with Progress(self.steps, done=reached.step, shown=shown) as progress:
+            while reached.step < self.steps and reached.diverged_at is None:
                 self._epoch(progress, after_step)
         if self.events is not None:
             self.events.close()
-        trace = reached.trace
-        sign = 1 if self.experiment.higher_is_better else -1
-        best = None if reached.diverged_at else max(trace, key=lambda entry: sign * entry[self.experiment.judge])
-        return {
-            "diverged_at": reached.diverged_at,
-            "train_seconds": reached.train_seconds,
-            "inference_seconds": reached.inference_seconds,
-            "final": None if reached.diverged_at else trace[-1],
-            "best": best,
-            "epochs": trace,
-        }
+        return reached
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0 over the run."""
+        return self.rates[step * len(self.rates) // self.steps]
 
     # One epoch
 
-    def _epoch(self, progress: Progress, after_step: Callable[[], None] | None) -> None:
-        experiment, reached = self.experiment, self.reached
-        epoch, first = divmod(reached.step, experiment.steps_per_epoch)
-        clock, losses = time.perf_counter(), torch.tensor(reached.losses, dtype=torch.float64)
-        losses = losses.to(self.accelerator.device)
-        before = reached.epoch_seconds
-        self.model.train()
-        for batches in experiment.batches(epoch, first):
+    def _epoch(self, progress: Progress, after_step: Callable[[], object] | None) -> None:
+        reached = self.reached
+        epoch, first = divmod(reached.step, self.steps_per_epoch)
+        end = min((epoch + 1) * self.steps_per_epoch, self.steps)
+        losses = torch.tensor(reached.losses, dtype=torch.float64).to(self.accelerator.device)
+        clock, before = time.perf_counter(), reached.epoch_seconds
+        self.wrapped.train()
+        diverged = False
+        for batches in self.task.training(self.sampling, epoch, first):
             loss = self._step(batches)
             losses += loss
             reached.step += 1
@@ -173,140 +136,140 @@ class _Loop:
             if after_step is not None:
                 after_step()
             elif progress.advance():
-                rate = (reached.step - epoch * experiment.steps_per_epoch) * experiment.samples_per_step
-                part = f"epoch {epoch + 1} " if experiment.axis == "epoch" else ""
-                progress.show(
-                    f"{part}loss {loss.item():.4g} lr {experiment.rate(reached.step - 1):.3g} "
-                    f"{rate / reached.epoch_seconds:.4g} {experiment.unit}/s"
-                )
-            within = reached.step < epoch * experiment.steps_per_epoch + experiment.steps_in(epoch)
-            if within and reached.step % experiment.checkpoint_every == 0:  # an epoch's end is stored once evaluated
-                reached.losses = losses.item()
+                progress.show(self._now(epoch, loss))
+            diverged = reached.step % DIVERGENCE_STEPS == 0 and not self._finite(losses)
+            if diverged:
+                break
+            if reached.step < end and reached.step % self.task.machine.checkpoint_steps == 0:
+                reached.losses = losses.item()  # an epoch's end is stored once it is evaluated
                 self._store()
-        self._finish_epoch(epoch, losses, progress)
+        self._finish_epoch(epoch, losses, progress, diverged)
 
     def _step(self, batches: list[Batch]) -> Tensor:
         """One step of the optimiser; returns this process's mean loss."""
-        experiment, step = self.experiment, self.reached.step
-        for group in experiment.optimizer.param_groups:
-            group["lr"] = experiment.rate(step) * group.get("lr_scale", 1.0)  # timm's layer decay sets lr_scale
-        seed_everything(derived_seed(experiment.seed, "step", step, self.accelerator.process_index))
+        step = self.reached.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(step) * group.get("lr_scale", 1.0)  # timm's layer decay sets lr_scale
+        seed_everything(derived_seed(self.run.seed, "step", step, self.accelerator.process_index))
         mean = torch.zeros((), device=self.accelerator.device)
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
-            with nullcontext() if last else self.accelerator.no_sync(self.model), self._precision():
-                loss = experiment.loss(self.model, batch) / len(batches)
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped), self._precision():
+                loss = self.task.loss(self.wrapped, batch) / len(batches)
                 self.scaler.scale(loss).backward()
             mean += loss.detach()
-        if experiment.clip_norm is not None:
-            self.scaler.unscale_(experiment.optimizer)
-            torch.nn.utils.clip_grad_norm_(experiment.model.parameters(), experiment.clip_norm)
-        self.scaler.step(experiment.optimizer)
+        if self.task.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
-        experiment.optimizer.zero_grad()
-        if experiment.ema is not None and step % experiment.ema_every == 0:
+        self.optimizer.zero_grad()
+        if self.ema is not None and step % self.task.ema_every == 0:
             # counted from 1: the first update copies the weights, as timm's and torchvision's do
-            experiment.ema.update(experiment.model, step // experiment.ema_every + 1)
+            self.ema.update(self.model, step // self.task.ema_every + 1)
         return mean
 
     def _precision(self) -> Any:
-        dtype = self.experiment.autocast
-        if dtype is None:
+        if self.task.autocast is None:
             return nullcontext()
-        return torch.autocast(self.accelerator.device.type, dtype)
+        return torch.autocast(self.accelerator.device.type, self.task.autocast)
 
-    def _finish_epoch(self, epoch: int, losses: Tensor, progress: Progress) -> None:
-        experiment, reached = self.experiment, self.reached
-        steps = experiment.steps_in(epoch)
-        mean = total(self.accelerator, losses) / (steps * self.accelerator.num_processes)
-        place = epoch + 1 if experiment.axis == "epoch" else reached.step
-        entry: dict[str, Any] = {
-            experiment.axis: place,
-            "lr": experiment.rate(reached.step - 1),
-            "train_loss": mean.item(),
-        }
+    def _finite(self, losses: Tensor) -> bool:
+        return math.isfinite(total(self.accelerator, losses.clone()).item())
+
+    def _now(self, epoch: int, loss: Tensor) -> str:
+        done = (self.reached.step - epoch * self.steps_per_epoch) * self.samples_per_step
+        part = f"epoch {epoch + 1} " if self.task.axis == "epoch" else ""
+        speed = f"{done / self.reached.epoch_seconds:.4g} {self.task.unit}/s"
+        return f"{part}loss {loss.item():.4g} lr {self.rate(self.reached.step - 1):.3g} {speed}"
+
+    def _finish_epoch(self, epoch: int, losses: Tensor, progress: Progress, diverged: bool) -> None:
+        reached, axis = self.reached, self.task.axis
+        steps = reached.step - epoch * self.steps_per_epoch
+        mean = (total(self.accelerator, losses) / (steps * self.accelerator.num_processes)).item()
+        at = epoch + 1 if axis == "epoch" else reached.step
+        entry: dict[str, Any] = {axis: at, "lr": self.rate(reached.step - 1), "train_loss": mean}
         clock = time.perf_counter()
-        entry |= self._evaluate()
-        inference = time.perf_counter() - clock
-        seconds = reached.epoch_seconds
-        speed = steps * experiment.samples_per_step / seconds
-        entry |= {f"{experiment.unit}_per_second": speed, **self._utilisation(speed), "seconds": seconds + inference}
+        if diverged or not math.isfinite(mean):
+            reached.diverged_at = at
+            entry |= {each.key: None for each in self.metrics}
+        else:
+            entry |= self._evaluate()
+        inference, seconds = time.perf_counter() - clock, reached.epoch_seconds
+        speed = steps * self.samples_per_step / seconds
+        entry |= {f"{self.task.unit}_per_second": speed, **self._utilisation(speed), "seconds": seconds + inference}
+        entry = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in entry.items()}
+        reached.trace.append(entry)
         reached.train_seconds += seconds
         reached.inference_seconds += inference
         reached.losses, reached.epoch_seconds = 0.0, 0.0
-        if not (math.isfinite(entry["train_loss"]) and math.isfinite(entry["val_loss"])):
-            reached.diverged_at = place
-        else:
-            reached.trace.append(entry)
         progress.report(self._line(entry), keep=True)
+        if self.record and reached.diverged_at is None:
+            self.task.after_evaluation(self.model, self.run, entry)
         self._store()
-        if self.events is not None and reached.diverged_at is None:
+        if self.events is not None:
             self.events.add(entry)
 
     def _evaluate(self) -> dict[str, float]:
-        experiment, ema = self.experiment, self.experiment.ema
-        averaged = [] if ema is None else [ema.module]
-        share_buffers(self.accelerator, experiment.model, *averaged)
+        averaged = [] if self.ema is None else [self.ema.module]
+        share_buffers(self.accelerator, self.model, *averaged)
+        found: dict[str, float] = {}
         with torch.inference_mode(), self._precision():
-            experiment.model.eval()
-            metrics = experiment.evaluate(experiment.model)
-            for model in averaged:
-                metrics |= {f"ema_{name}": value for name, value in experiment.evaluate(model).items()}
-        return metrics
+            for prefix, model in zip(("", metrics.AVERAGED), [self.model, *averaged], strict=False):
+                model.eval()
+                values = self.task.evaluate(model, self.sampling, self.accelerator)
+                found |= {prefix + name: value for name, value in values.items()}
+        return found
 
     def _utilisation(self, samples_per_second: float) -> dict[str, float]:
         """Model FLOP utilisation: what part of the GPUs' peak the model's own operations take."""
-        flops, peak = self.experiment.flops_per_sample, peak_flops(self.accelerator.device)
+        flops, peak = self.task.flops_per_sample(self.model), peak_flops(self.accelerator.device)
         if flops is None or peak is None:
             return {}
         return {"mfu": samples_per_second * flops / (peak * self.accelerator.num_processes)}
 
     def _line(self, entry: dict[str, Any]) -> str:
-        axis = self.experiment.axis
-        numbers = " ".join(f"{name} {value:.4g}" for name, value in entry.items() if name not in (axis, "seconds"))
-        of = self.experiment.epochs if axis == "epoch" else self.experiment.total_steps
-        return f"{axis} {entry[axis]}/{of}: {numbers}"
+        axis = self.task.axis
+        shown = {name: value for name, value in entry.items() if name not in (axis, "seconds")}
+        numbers = " ".join(f"{name} {'none' if v is None else format(v, '.4g')}" for name, v in shown.items())
+        return f"{axis} {entry[axis]}/{self.task.epochs if axis == 'epoch' else self.steps}: {numbers}"
 
-    # Stopping and going on
+    # Stopping and resuming
 
     def _store(self) -> None:
-        """The state on disk, by the main process; every process has to call it."""
-        if self.folder is None:
+        """Write the state to disk, by the main process; every process has to call it."""
+        if self.store is None:
             return
-        experiment, reached = self.experiment, self.reached
-        state = asdict(reached) | {"losses": by_process(self.accelerator, reached.losses)}
+        state = asdict(self.reached) | {"losses": by_process(self.accelerator, self.reached.losses)}
         if not self.accelerator.is_main_process:
             return
         state |= {
-            "configuration": self.configuration,
-            "model": experiment.model.state_dict(),
-            "optimizer": experiment.optimizer.state_dict(),
-            "ema": None if experiment.ema is None else experiment.ema.module.state_dict(),
+            "configuration": self.store,
+            "metrics": metrics.stored(self.metrics),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "carried": experiment.carried,
+            "carried": dict(self.task.carried),
         }
-        checkpoint.save(self.folder.checkpoint_path, state)
-        self.folder.store_trace(reached.trace)
+        checkpoint.save(self.run.checkpoint_path, state)
+        self.run.store_trace(self.reached.trace)
 
-    def _restore(self, folder: RunFolder) -> None:
-        """Go on from the newest checkpoint, if there is one."""
-        state = folder.resume(self.configuration)
-        if state is None:
-            return
-        experiment, rank = self.experiment, self.accelerator.process_index
+    def _restore(self, state: checkpoint.State) -> None:
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         try:
-            experiment.model.load_state_dict(state["model"])
-            experiment.optimizer.load_state_dict(state["optimizer"])
-            if experiment.ema is not None:
-                experiment.ema.module.load_state_dict(state["ema"])
-        except (RuntimeError, ValueError) as error:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.ema is not None:
+                self.ema.module.load_state_dict(state["ema"])
+            self.scaler.load_state_dict(state["scaler"])
+            sums = state["losses"]
+            if len(sums) != processes:  # other processes than before: the main one takes all
+                sums = [math.fsum(sums) * processes / len(sums)] + [0.0] * (processes - 1)
+            names = Reached.__dataclass_fields__.keys() - {"losses"}
+            self.reached = Reached(**{name: state[name] for name in names}, losses=sums[rank])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[-1].strip()
-            raise UserError(f"{folder.checkpoint_path} is of another model: {reason}") from error
-        self.scaler.load_state_dict(state["scaler"])
-        sums = state["losses"]
-        if len(sums) != self.accelerator.num_processes:  # other processes than before: the main one takes all
-            sums = [math.fsum(sums)] + [0.0] * (self.accelerator.num_processes - 1)
-        names = _Reached.__dataclass_fields__.keys() - {"losses"}
-        self.reached = _Reached(**{name: state[name] for name in names}, losses=sums[rank])
+            raise UserError(f"{self.run.checkpoint_path} is of another model or program: {reason}") from error
         if self.accelerator.is_main_process:
-            print(f"going on from step {self.reached.step} of {experiment.total_steps}", flush=True)
+            print(f"resuming from step {self.reached.step} of {self.steps}", flush=True)

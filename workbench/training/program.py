@@ -1,111 +1,152 @@
-"""A run from its folder to its results: what a training program does once its experiment is made."""
+"""A task as a command: its recipes, its flags, and the run that they describe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from workbench.cli.errors import Stopped
-from workbench.output.environment import describe
-from workbench.training.curves import draw_run
-from workbench.training.launch import launched
-from workbench.training.loop import Experiment, train
-from workbench.training.memory import peak_memory_mb
-from workbench.training.run_folder import RunFolder, place
-from workbench.training.seeding import seed_everything
+from workbench.cli import flags
+from workbench.cli.arguments import Parser, one_of
+from workbench.cli.errors import Diverged
+from workbench.cli.settings import add_settings, chosen
+from workbench.training.launch import Machine
+from workbench.training.run import summary, train_run
+from workbench.training.runs import StoredRun
+from workbench.training.task import Source, Spec, Task
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+Options = argparse.Namespace
 
 
-def run_experiment(
-    folder: RunFolder,
-    configuration: dict[str, Any],
-    make: Callable[[Accelerator], Experiment],
-    device: str | None = None,
-    notes: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Launch, make the experiment, train it to the end, and store and print what it reached.
-
-    Started again after a kill it goes on; started again when it has ended it prints the stored results.
+@dataclass(frozen=True)
+class TrainingProgram:
+    """One task as `python -m <module>` trains it, and as comparisons take it.
 
     Args:
-        configuration: all that the numbers depend on, for JSON: printed, stored, and compared with what is stored.
-        make: builds the experiment in every process, after the seed is set.
-        device: "cpu", "cuda", or None for CUDA where there is one.
-        notes: stored with the results, but not compared.
+        module: as "tasks.small_poc.main".
+        description: what --help says: a sentence, then commands.
+        make: makes the task of settings, source and machine; a class or function at the top of a module.
+        recipes: named settings; what the command line gives goes before them. The first is the default.
+        datasets: what --dataset takes, for --help.
+        dataset: its default.
+        data: the default of --data.
+        recipe_flags: the flags that choose the recipe, if it is not the only one.
+        aliases: other names of flags, as {"results": ["--output-dir"]}; settings may have some too.
+        unit: what the limits count.
+        pictures: whether --bad-images says what to do with files that cannot be read.
+        add_flags: adds flags of the program's own.
+        base: the settings that the command line changes, where they are not simply a recipe.
+        finish: what else the options decide of the settings, when what the command line gives is in them.
+        check: refuses a run, by what is stored of it.
+        default_text: what --help says of the default of a setting, where it is in a file.
     """
-    configuration = folder.identity | configuration
-    results = folder.finished(configuration)
-    if results is None:
-        try:
-            with launched(device) as accelerator:
-                results = _train(folder, configuration, make, accelerator, notes or {})
-                is_main = accelerator.is_main_process
-        except KeyboardInterrupt:
-            raise Stopped(f"stopped: the same command goes on from {folder.checkpoint_path}") from None
-        if not is_main:
-            return results
-    else:
-        print("this run has ended already; delete its files to train again")
-    print(_summary(results))
-    print(f"stored in {folder.results_path}")
-    return results
 
+    module: str
+    description: str
+    make: Callable[[Any, Source, Machine], Task]
+    recipes: Mapping[str, Any]
+    datasets: str
+    dataset: str
+    data: Path = Path("data")
+    recipe_flags: Sequence[str] = ()
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unit: str = "images"
+    pictures: bool = False
+    add_flags: Callable[[Parser], None] | None = None
+    base: Callable[[Options], Any] | None = None
+    finish: Callable[[Any, Options], Any] | None = None
+    check: Callable[[Options, StoredRun], None] | None = None
+    default_text: str = ""
 
-def _train(
-    folder: RunFolder,
-    configuration: dict[str, Any],
-    make: Callable[[Accelerator], Experiment],
-    accelerator: Accelerator,
-    notes: dict[str, Any],
-) -> dict[str, Any]:
-    seed_everything(folder.seed)
-    experiment = make(accelerator)
-    if accelerator.is_main_process:
-        folder.prepare()  # not before: a mistake in the settings leaves no empty folder
-    parameters = sum(each.numel() for each in experiment.model.parameters())
-    environment = describe(accelerator.device.type) | {"processes": accelerator.num_processes}
-    if accelerator.is_main_process:
-        print(f"{folder.dataset}, {folder.model} ({parameters:,} parameters), {folder.activation}, seed {folder.seed}")
-        print(" ".join(f"{name}={value}" for name, value in configuration.items() if name not in folder.identity))
-        by_epoch = f"{experiment.epochs} epochs of {experiment.steps_per_epoch} steps"
-        print(
-            f"{by_epoch if experiment.axis == 'epoch' else f'{experiment.total_steps} steps'} with "
-            f"{experiment.samples_per_step} {experiment.unit} each, on {accelerator.device.type} in "
-            f"{accelerator.num_processes} processes",
-            flush=True,
+    @property
+    def command(self) -> str:
+        """How the program is started."""
+        return f"python -m {self.module}"
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Train the run that the command line describes, or resume it, and print how it ended.
+
+        Raises:
+            Diverged: its training loss became infinite or NaN.
+            UserError: a mistake in the command line, or in what is stored or read.
+        """
+        options = self.parse(arguments)
+        spec = self.spec(options)
+        task = spec.task()
+        run = StoredRun(options.results, task.dataset, task.model_name, options.activation, options.seed)
+        results = train_run(spec, run, self.notes(options), partial(self.check, options) if self.check else None)
+        if results["final"] is None:
+            raise Diverged(f"{summary(results)}; stored in {run.results_path}")
+        print(f"{summary(results)}\nstored in {run.results_path}")
+
+    def parse(self, arguments: Sequence[str] | None = None) -> Options:
+        """Parse the command line of a run; settings that it does not give are None."""
+        parser = Parser(self.command, self.description)
+        flags.add_activation_flag(parser, self.aliases.get("activation", ()))
+        flags.add_seed_flag(parser)
+        flags.add_results_flag(
+            parser, "stored runs, each in DIR/<dataset>/<model>/<activation>", self.aliases.get("results", ())
         )
-    outcome = train(experiment, accelerator, folder, configuration)
-    epochs = outcome.pop("epochs")
-    trained = min(len(epochs) * experiment.steps_per_epoch, experiment.total_steps) * experiment.samples_per_step
-    results = {
-        **folder.identity,
-        **notes,
-        "parameters": parameters,
-        "axis": experiment.axis,
-        **{name: outcome[name] for name in ("diverged_at", "final", "best")},
-        "train_minutes": outcome["train_seconds"] / 60,
-        "inference_minutes": outcome["inference_seconds"] / 60,
-        f"{experiment.unit}_per_second": trained / outcome["train_seconds"],
-        "peak_memory_mb": peak_memory_mb(accelerator.device),
-        "configuration": configuration,
-        "environment": environment,
-    }
-    if accelerator.is_main_process:
-        draw_run(folder, epochs, experiment.judge)
-        folder.store_results(results)
-    return results
+        self.add_task_flags(parser)
+        return parser.parse_args(arguments)
 
+    def add_task_flags(self, parser: Parser, changes: Mapping[str, Any] | None = None) -> None:
+        """Add all flags that say what is trained on what: all but activation, seed and results.
 
-def _summary(results: dict[str, Any]) -> str:
-    if results["final"] is None:
-        return f"diverged at {results['axis']} {results['diverged_at']}: the loss was no finite number"
-    final, best = (_metrics(results[each]) for each in ("final", "best"))
-    times = f"{results['train_minutes']:.2f} min training, {results['inference_minutes']:.2f} min inference"
-    axis, best_at = place(results["best"])
-    return f"final: {final}\nbest, {axis} {best_at}: {best}\n{times}"
+        Args:
+            changes: settings that differ from the recipes'.
+        """
+        if self.recipe_flags:
+            first = next(iter(self.recipes))
+            parser.add_argument(
+                *self.recipe_flags, dest="recipe", type=one_of("model", self.recipes), default=first, metavar="NAME",
+                help=f"the model, whose recipe holds for all that no flag changes: one of {', '.join(self.recipes)}",
+            )  # fmt: skip
+        parser.add_argument("--dataset", default=self.dataset, metavar="NAME", help=self.datasets)
+        flags.add_data_flag(
+            parser, "folder of data sets, or of images in train/ and val/" if self.pictures else "folder of data sets",
+            self.aliases.get("data", ()), self.data,
+        )  # fmt: skip
+        flags.add_limit_flags(parser, self.unit)
+        if self.pictures:
+            parser.add_argument(
+                "--bad-images", type=one_of("choice", ("refuse", "skip")), default="refuse", metavar="NAME",
+                help="for a file that is no image: refuse (stop, and name it) or skip (name it, and go on)",
+            )  # fmt: skip
+        flags.add_machine_flags(parser)
+        if self.add_flags is not None:
+            self.add_flags(parser)
+        recipes = {name: replace(each, **changes or {}) for name, each in self.recipes.items()}
+        hidden = {"model"} if self.recipe_flags else set()
+        first = next(iter(recipes.values()))
+        several = recipes if len(recipes) > 1 else None
+        add_settings(parser, first, self.aliases, self.default_text, several, hidden)
 
+    def spec(self, options: Options, changes: Mapping[str, Any] | None = None) -> Spec:
+        """What the options make of the task.
 
-def _metrics(entry: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in entry.items() if name.startswith(("val", "ema")))
+        Args:
+            changes: settings that differ from the recipe's; what the command line gives goes before them too.
+
+        Raises:
+            UserError: the settings cannot be.
+        """
+        first = next(iter(self.recipes))
+        base = self.base(options) if self.base else self.recipes[getattr(options, "recipe", first)]
+        settings = chosen(options, replace(base, **changes or {}))
+        if self.finish is not None:
+            settings = self.finish(settings, options)
+        source = Source(
+            options.dataset, options.data, options.limit_train, options.limit_val,
+            getattr(options, "bad_images", "refuse"),
+        )  # fmt: skip
+        machine = Machine(options.device, options.workers, options.compile, options.checkpoint_steps)
+        return Spec(self.make, settings, source, machine)
+
+    def notes(self, options: Options) -> dict[str, Any]:
+        """What is stored with the results, but changes no number."""
+        name = getattr(options, "run_name", None)
+        return {"run_name": name} if name else {}

@@ -43,7 +43,7 @@ def in_processes(
         if isinstance(error, BrokenProcessPool):
             raise UserError(
                 "a process of this program was killed, perhaps for want of memory: "
-                "what was finished is stored, and the same command with fewer --jobs goes on from there"
+                "what was finished is stored, and the same command with fewer --jobs resumes"
             ) from error
         raise
     finally:

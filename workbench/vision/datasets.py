@@ -1,8 +1,10 @@
 """Small image data sets, held in memory as tensors: no workers, no transforms, the same numbers every time."""
 
 import contextlib
+import functools
 import gzip
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,22 +32,38 @@ class Images:
     val_y: Tensor
     classes: int
 
-    def to(self, device: str) -> "Images":
-        """A copy on the device, all of it at once."""
+    def to(self, device: torch.device | str) -> "Images":
+        """Copy them to the device, all at once."""
         train_x, train_y = self.train_x.to(device), self.train_y.to(device)
         return Images(train_x, train_y, self.val_x.to(device), self.val_y.to(device), self.classes)
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Tell these images from others: how many, and a checksum of all pixels and labels."""
+        checksum = 0
+        for tensor in (self.train_x, self.train_y, self.val_x, self.val_y):
+            checksum = zlib.crc32(tensor.cpu().contiguous().numpy().data, checksum)
+        return f"{len(self.train_y)}+{len(self.val_y)} images {checksum:08x}"
 
-def load_images(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Images:
-    """As `load_pixels`, but float32, with zero mean and unit variance per channel of the training images."""
+
+@functools.lru_cache(maxsize=1)  # the runs of a comparison share them
+def load_images(
+    name: str,
+    data_dir: Path,
+    limit_train: int | None = None,
+    limit_val: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Images:
+    """Load as `load_pixels`, but as float32, with zero mean and unit variance per channel of the training images."""
     pixels = load_pixels(name, data_dir, limit_train, limit_val)
     train_x, val_x = pixels.train_x.float(), pixels.val_x.float()
     std, mean = torch.std_mean(train_x, dim=(0, 2, 3), keepdim=True)
-    return Images((train_x - mean) / std, pixels.train_y, (val_x - mean) / std, pixels.val_y, pixels.classes)
+    train_x, val_x = (train_x - mean) / std, (val_x - mean) / std
+    return Images(train_x, pixels.train_y, val_x, pixels.val_y, pixels.classes).to(device)
 
 
 def load_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Images:
-    """The named data set as uint8; of training and validation images each a fixed stratified choice of so many, or all.
+    """Load the named data set as uint8: of each split a fixed stratified choice of so many images, or all.
 
     Raises:
         UserError: the data are missing or unreadable (it says what to put where), or a limit is out of range.
@@ -141,7 +159,7 @@ def _read_idx(folder: Path, stem: str) -> "np.ndarray":
             raise ValueError("not an idx file of bytes")
     except (OSError, EOFError, ValueError, IndexError) as error:
         raise UserError(f"cannot read {path} ({error}): delete it to have it downloaded again") from error
-    return values.copy()  # frombuffer gives memory that torch may not write to
+    return np.array(values)  # frombuffer gives memory that torch may not write to
 
 
 def _cifar10(data_dir: Path) -> _Loaded:

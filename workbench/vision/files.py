@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +14,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
+from golu.activations import unknown_name
 from workbench.cli.errors import UserError
 from workbench.training.sampling import Sampling
 from workbench.training.seeding import derived_seed, seed_everything
-from workbench.vision.datasets import limited, load_pixels
+from workbench.vision.datasets import DATASETS, limited, load_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 UNPACKING = ".unpacking.json"  # in ImageNet's folder until setup_dataset has unpacked and verified everything
+FOLDER = "folder"  # the data set that is train/ and val/ below --data
+DATASETS_HELP = (
+    "folder (torch/imagenet means the same): train/ and val/ with one folder of images for each class; or cifar10 (or "
+    "torch/cifar10), fashion_mnist, mnist, digits"
+)
 PREFETCH = 4  # batches a worker keeps ready
 
 Batch = tuple[Tensor, Tensor]
@@ -35,7 +43,10 @@ class Pictures(Protocol):
     def __getitem__(self, index: int) -> tuple[Image, int]: ...
 
     def name(self, index: int) -> str:
-        """What an error calls the image."""
+        """Return what an error calls the image."""
+
+    def fingerprint(self) -> int:
+        """Return a checksum that tells these images from others."""
 
 
 class Folder:
@@ -51,7 +62,7 @@ class Folder:
         if (root.parent / UNPACKING).exists():
             raise UserError(
                 f"{root.parent} is half unpacked: python -m tasks.image_classification.setup_dataset "
-                f"--dataset-path {root.parent.parent} goes on with it"
+                f"--data {root.parent.parent} resumes"
             )
         if not root.is_dir():
             raise UserError(
@@ -63,7 +74,7 @@ class Folder:
         except FileNotFoundError as error:
             raise UserError(f"{root} cannot be used: {error}") from error
         self.classes = found.classes
-        self._load, self._samples = found.loader, found.samples
+        self._root, self._load, self._samples = root, found.loader, found.samples
         if limit is not None:
             labels = torch.tensor(found.targets)
             chosen = limited(flag, labels, limit, len(found.classes))
@@ -78,6 +89,16 @@ class Folder:
 
     def name(self, index: int) -> str:
         return str(self._samples[index][0])
+
+    def fingerprint(self) -> int:
+        """Add up names and sizes: reading millions of files would take hours."""
+        checksum = 0
+        for path, label in self._samples:
+            file = Path(path)
+            size = file.stat().st_size if file.exists() else -1  # a link that leads nowhere is told when it is read
+            what = f"{file.relative_to(self._root)} {label} {size}"
+            checksum = zlib.crc32(os.fsencode(what), checksum)
+        return checksum
 
 
 class Pixels:
@@ -97,6 +118,9 @@ class Pixels:
     def name(self, index: int) -> str:
         return f"image {index}"
 
+    def fingerprint(self) -> int:
+        return zlib.crc32(self._x.contiguous().numpy().data, zlib.crc32(repr(self._labels).encode()))
+
 
 @dataclass(frozen=True)
 class Split:
@@ -105,6 +129,31 @@ class Split:
     train: Pictures
     val: Pictures
     classes: int
+
+    def fingerprint(self) -> str:
+        """Tell these images from others: how many, and a checksum of training and validation images."""
+        checksum = zlib.crc32(f"{self.train.fingerprint()} {self.val.fingerprint()}".encode())
+        return f"{len(self.train)}+{len(self.val)} images {checksum:08x}"
+
+
+def open_split(dataset: str, data: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
+    """Open the pictures of a data set by the name that `plain_name` gives it."""
+    if dataset == FOLDER:
+        return open_folder(data, limit_train, limit_val)
+    return open_pixels(dataset, data, limit_train, limit_val)
+
+
+def plain_name(dataset: str) -> str:
+    """Understand timm's names of data sets, in any case, with their prefix or without.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    name = dataset.lower().removeprefix("torch/").replace("fashionmnist", "fashion_mnist")
+    name = FOLDER if name in ("imagenet", "image_folder", "") else name
+    if name != FOLDER and name not in DATASETS:
+        raise UserError(unknown_name("dataset", dataset, ["torch/imagenet", FOLDER, "torch/cifar10", *DATASETS]))
+    return name
 
 
 def open_folder(path: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
@@ -176,18 +225,17 @@ class FromFiles:
         self,
         split: Split,
         transforms: tuple[Transform, Transform],
-        sampling: Sampling,
         device: torch.device,
         workers: int = 0,
         skip_broken: bool = False,
     ) -> None:
-        self._split, self._sampling, self._device, self._skip = split, sampling, device, skip_broken
+        self._split, self._device, self._skip = split, device, skip_broken
         self._named: set[str] = set()
         self._keys = _Keys(), _Keys()
-        self._loaders = [
+        self._loaders: list[DataLoader[Any]] = [
             DataLoader(
                 _Samples(pictures, transform),  # type: ignore[arg-type]
-                batch_sampler=keys,  # type: ignore[arg-type]
+                batch_sampler=keys,
                 collate_fn=_collate,
                 num_workers=workers,
                 persistent_workers=workers > 0,
@@ -197,9 +245,8 @@ class FromFiles:
             for pictures, transform, keys in zip((split.train, split.val), transforms, self._keys, strict=True)
         ]
 
-    def training(self, epoch: int, first: int) -> Iterator[list[Batch]]:
-        """What Experiment.batches wants."""
-        sampling = self._sampling
+    def training(self, sampling: Sampling, epoch: int, first: int) -> Iterator[list[Batch]]:
+        """Yield what `Task.training` has to."""
 
         def keys() -> Iterator[list[tuple[int, int]]]:
             for shares in sampling.steps(epoch, first):
@@ -211,10 +258,10 @@ class FromFiles:
         for _ in range(first, sampling.steps_per_epoch):
             yield [self._whole(next(batches)) for _ in range(sampling.accumulation)]
 
-    def validation(self) -> Iterator[Batch]:
-        """This process's share of the validation images."""
-        size = self._sampling.local_batch
-        share = self._sampling.share(len(self._split.val))
+    def validation(self, sampling: Sampling) -> Iterator[Batch]:
+        """Yield this process's share of the validation images."""
+        size = sampling.local_batch
+        share = sampling.share(len(self._split.val))
         for batch in self._read(1, ([(index, 0) for index in some.tolist()] for some in share.split(size))):
             if batch is not None:
                 yield batch

@@ -23,12 +23,12 @@ class InMemory:
         augment: shift and mirror training images.
     """
 
-    def __init__(self, images: Images, sampling: Sampling, augment: bool) -> None:
-        self._images, self._sampling, self._augment = images, sampling, augment
+    def __init__(self, images: Images, augment: bool) -> None:
+        self._images, self._augment = images, augment
 
-    def training(self, epoch: int, first: int) -> Iterator[list[Batch]]:
-        """What Experiment.batches wants."""
-        images, sampling = self._images, self._sampling
+    def training(self, sampling: Sampling, epoch: int, first: int) -> Iterator[list[Batch]]:
+        """Yield what `Task.training` has to."""
+        images = self._images
         device = images.train_x.device
         for step, shares in enumerate(sampling.steps(epoch, first), start=first):
             if self._augment:  # for the whole step: each process and accumulated batch takes its part
@@ -42,9 +42,9 @@ class InMemory:
                 batches.append((x, y))
             yield batches
 
-    def validation(self) -> Iterator[Batch]:
-        """This process's share of the validation images."""
-        share = self._sampling.share(len(self._images.val_y)).to(self._images.val_x.device)
+    def validation(self, sampling: Sampling) -> Iterator[Batch]:
+        """Yield this process's share of the validation images."""
+        share = sampling.share(len(self._images.val_y)).to(self._images.val_x.device)
         for samples in share.split(EVALUATION_BATCH):
             yield self._images.val_x[samples], self._images.val_y[samples]
 

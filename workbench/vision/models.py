@@ -3,48 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from golu import find_activations, get_activation_function, replace_activation_by_name
 from golu.activations import unknown_name
 from workbench.cli.errors import UserError
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-# what a model has between its layers; sigmoids and their hard forms are gates, and stay
-HIDDEN = ("ReLU", "ReLU6", "GELU", "GELU_tanh", "SiLU", "Hardswish", "Mish", "ELU", "LeakyReLU")
-
-
-def with_activation(model: nn.Module, activation: str) -> nn.Module:
-    """Put the named activation in the place of every hidden one, functional calls included; the model is changed.
-
-    The number of parameters and the initial weights stay as they were.
-
-    Raises:
-        UserError: the model has no hidden activation that is known, or one in a place that cannot be swapped.
-    """
-    held = _labels(model) & set(HIDDEN)
-    if not held:
-        raise UserError(f"the model cannot be given {activation}: it has {find_activations(model).counts()}")
-    own = _labels(get_activation_function(activation))
-    for label in sorted(held - own):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a call that cannot be swapped would falsify a comparison
-            try:
-                replace_activation_by_name(model, label, activation, functional=True)
-            except UserWarning as warning:
-                raise UserError(f"the model cannot be given {activation} throughout: {warning}") from None
-    return model
-
-
-def _labels(model: nn.Module) -> set[str]:
-    report = find_activations(model)
-    return {name for _, name in report.modules} | {each.activation for each in report.functional}
+from workbench.training.swap import with_activation
 
 
 def check_input(model: nn.Module, side: int, batch: int) -> None:
@@ -65,15 +31,6 @@ def check_input(model: nn.Module, side: int, batch: int) -> None:
         raise UserError(f"the model does not take images of {side} x {side}: {reason}") from error
     finally:
         model.train(training)
-
-
-def share_statistics(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """Batch statistics over all processes, which torch has on GPUs only; elsewhere the model as it is."""
-    if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if accelerator.num_processes > 1 and accelerator.is_main_process:
-        print("--sync-bn has no effect on the CPU: each process has its own batch statistics")
-    return model
 
 
 def torchvision_classifier(name: str, classes: int, activation: str) -> nn.Module:
@@ -113,7 +70,7 @@ def timm_classifier(
         close = difflib.get_close_matches(name, known, n=3) or ["resnet50"]
         raise UserError(f"unknown model {name!r}: timm has {len(known)}, such as {', '.join(close)}")
     given = {key: value for key, value in settings.items() if value is not None}
-    sized = {} if img_size is None else {"img_size": img_size}
+    sized: dict[str, Any] = {} if img_size is None else {"img_size": img_size}
     try:
         try:
             model = timm.create_model(name, num_classes=classes, **given, **sized)

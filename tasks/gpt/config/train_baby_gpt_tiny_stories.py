@@ -3,6 +3,7 @@
 from tasks.gpt.settings import Settings
 
 BABY_GPT = Settings(
+    model="baby_gpt",
     n_layer=6,
     n_head=6,
     n_embd=384,

@@ -3,6 +3,7 @@
 from tasks.gpt.settings import Settings
 
 GPT2S = Settings(
+    model="gpt2s",
     n_layer=12,
     n_head=12,
     n_embd=768,

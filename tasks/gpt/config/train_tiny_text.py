@@ -6,6 +6,7 @@ The learning rate is the best of 1, 2, 4 and 8e-3 with ReLU and one seed; the ot
 from tasks.gpt.settings import Settings
 
 TINY = Settings(
+    model="tiny",
     n_layer=4,
     n_head=4,
     n_embd=128,

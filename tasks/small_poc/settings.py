@@ -1,0 +1,43 @@
+"""The settings of a training of a small model on small images; recipes.py has named sets of them."""
+
+from dataclasses import dataclass
+
+from golu.activations import unknown_name
+from tasks.small_poc.models import MODELS
+from workbench.cli.arguments import non_negative_float, positive_float, positive_int, unit_float
+from workbench.cli.errors import UserError
+from workbench.cli.settings import setting, several
+from workbench.training.optimizers import OPTIMIZERS
+
+SCHEDULES = ("milestones", "cosine")
+AUGMENTED = ("cifar10", "fashion_mnist")  # mirrored digits are other digits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """With data, activation and seed, all that the numbers of a run depend on."""
+
+    model: str = setting(str, "resnet20", f"one of {', '.join(MODELS)}")
+    epochs: int = setting(positive_int, 164, "passes over the training images; milestones move in proportion")
+    batch_size: int = setting(positive_int, 128, "images of a step, over all processes")
+    opt: str = setting(str, "sgd", f"the optimiser: one of {', '.join(OPTIMIZERS)}")
+    lr: float = setting(positive_float, 0.1, "the learning rate at first")
+    schedule: str = setting(str, "milestones", "how it changes: milestones (by factors) or cosine (to 0, step by step)")
+    milestones: tuple[int, ...] = several(positive_int, (81, 122), "epochs after which a factor multiplies the rate")
+    factors: tuple[float, ...] = several(positive_float, (0.1, 0.1), "the factor of each milestone")
+    momentum: float = setting(unit_float, 0.9, "momentum, where the optimiser has one")
+    weight_decay: float = setting(non_negative_float, 1e-4, "weight decay")
+    vector_weight_decay: float | None = setting(
+        non_negative_float, None, "weight decay of biases and norms; none: as of all others"
+    )
+    augment: bool = setting(bool, True, f"shift and mirror the images of {' and '.join(AUGMENTED)}")
+    amp: bool = setting(bool, False, "mixed precision: bfloat16 where it is safe")
+
+    def __post_init__(self) -> None:
+        for name, known in {"model": tuple(MODELS), "opt": tuple(OPTIMIZERS), "schedule": SCHEDULES}.items():
+            if getattr(self, name) not in known:
+                raise UserError(unknown_name(name, getattr(self, name), known))
+        if len(self.milestones) != len(self.factors):
+            raise UserError(
+                f"--milestones has {len(self.milestones)} epochs, but --factors {len(self.factors)} numbers"
+            )

@@ -1,0 +1,21 @@
+"""Every task by name: what tasks.compare takes, and what the contract suite holds to the same promises."""
+
+import importlib
+
+from workbench.training.program import TrainingProgram
+
+# name -> the module whose PROGRAM trains it
+TASKS = {
+    "small_poc": "tasks.small_poc.main",
+    "train_vit": "tasks.small_poc.train_vit",
+    "image_classification": "tasks.image_classification.train",
+    "timm_training_script": "tasks.image_classification.timm_training_script",
+    "tiny_vit": "tasks.image_classification.tiny_vit.main",
+    "gpt": "tasks.gpt.train",
+}
+
+
+def program_of(task: str) -> TrainingProgram:
+    """Import the program of a task of the table."""
+    program: TrainingProgram = importlib.import_module(TASKS[task]).PROGRAM
+    return program

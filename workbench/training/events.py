@@ -1,0 +1,71 @@
+"""TensorBoard's events of a run: what its trace says."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.training.runs import StoredRun, Trace, position
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Events:
+    """The events of a run, written at once and in this thread: TensorBoard's own writer fails in one of its own.
+
+    If they cannot be written (a full disk), a warning says so once and the training goes on without them.
+    """
+
+    def __init__(self, run: StoredRun, trace: Trace) -> None:
+        self._run, self._failed = run, False
+        self._writer: Any = None
+        for entry in trace:
+            self.add(entry)
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Write one evaluation."""
+        from torch.utils.tensorboard.summary import scalar
+
+        axis, at = position(entry)
+        self._write(at, *(scalar(name, v) for name, v in entry.items() if name != axis and v is not None))
+
+    def add_picture(self, name: str, pixels: Tensor, at: int) -> None:
+        """Write a picture, uint8 (3, H, W)."""
+        from torch.utils.tensorboard.summary import image
+
+        self._write(at, image(name, pixels))
+
+    def close(self) -> None:
+        """End the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self, at: int, *summaries: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        if self._failed:
+            return
+        try:
+            self._writer = self._writer or self._begin(self._run.events_path)
+            for each in summaries:
+                self._writer.write(Event(wall_time=time.time(), step=at, summary=each).SerializeToString())
+            self._writer.flush()
+        except OSError as error:
+            self._writer, self._failed = None, True
+            reason = error.strerror or error
+            print(f"warning: no more TensorBoard events in {self._run.events_path}: {reason}", file=sys.stderr)
+
+    @staticmethod
+    def _begin(folder: Path) -> Any:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped; its trace is written again
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        return RecordWriter((folder / name).open("wb"))

@@ -1,0 +1,166 @@
+"""One run from its task to its results: what a program does for one, and a comparison for many."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from workbench.cli.errors import Stopped
+from workbench.cli.settings import defaults
+from workbench.output.environment import describe
+from workbench.training import checkpoint, metrics
+from workbench.training.curves import draw_run
+from workbench.training.launch import decided_by_main, launched, require_same_everywhere
+from workbench.training.loop import Loop, Reached
+from workbench.training.memory import peak_memory_mb
+from workbench.training.runs import FORMAT, Results, StoredRun, position
+from workbench.training.task import Source, Spec, Task, opened
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Configuration = Mapping[str, Any]
+
+
+def train_run(
+    spec: Spec,
+    run: StoredRun,
+    notes: Mapping[str, Any] | None = None,
+    check: Callable[[StoredRun], None] | None = None,
+    after_step: Callable[[], object] | None = None,
+    checkpoints: bool = True,
+) -> Results:
+    """Train a run to the end, and store and return what it reached; resume it if it was stopped.
+
+    A run that has ended already is not trained again.
+
+    Args:
+        notes: stored with the results, but not compared.
+        check: refuses a run, by what is stored of it.
+        after_step: called after each step; then nothing is printed, and neither plot nor events are written.
+        checkpoints: whether the run can be resumed, and its weights be used.
+
+    Raises:
+        UserError: the task refuses its settings or data, or another run is stored in its place.
+        Stopped: Ctrl-C.
+    """
+    said = after_step is None
+    try:
+        with launched(spec.machine.device) as accelerator:
+            with accelerator.main_process_first():  # which may have to download
+                task = opened(spec, accelerator.device)
+            stored = run.identity | configuration_of(task)
+            require_same_everywhere(accelerator, "data", stored["data"])
+            with _claimed(run, stored, task, accelerator, check) as (results, state):
+                if results is not None:
+                    if said and accelerator.is_main_process:
+                        print("this run has ended already; delete its files to train again")
+                    return results
+                loop = Loop(task, run, accelerator, stored if checkpoints else None, state, record=said)
+                environment = environment_of(accelerator)
+                if said and accelerator.is_main_process:
+                    print(_announcement(loop, stored, accelerator), flush=True)
+                results = _results(loop, loop.train(after_step), notes or {}, stored, environment)
+                if accelerator.is_main_process:
+                    run.store_trace(loop.reached.trace)
+                    if said:
+                        draw_run(run, loop.reached.trace, loop.metrics)
+                    run.store_results(results)
+                return results
+    except KeyboardInterrupt:
+        if checkpoints and run.checkpoint_path.exists():
+            raise Stopped(f"stopped: the same command resumes from {run.checkpoint_path}") from None
+        raise Stopped("stopped before anything was stored: the same command starts again") from None
+
+
+def configuration_of(task: Task) -> dict[str, Any]:
+    """All that the numbers of an opened task depend on beside the run's key, its data included."""
+    choice = task.source.choice()  # comes first, then the data: where they differ, much of the rest does too
+    return {**choice, "data": task.fingerprint(), **task.configuration()}
+
+
+def defaults_of(task: Task) -> dict[str, Any]:
+    """The values of settings that nobody sets: those of a run that was stored before there was the setting."""
+    return {"bad_images": "refuse", **Source(task.dataset).choice(), **defaults(task.settings)}
+
+
+def environment_of(accelerator: Accelerator) -> dict[str, Any]:
+    """Where the results of a run come from."""
+    return describe(accelerator.device.type) | {"processes": accelerator.num_processes}
+
+
+def summary(results: Results) -> str:
+    """How a run ended, in a few lines for people."""
+    if results["final"] is None:
+        return f"diverged at {results['axis']} {results['diverged_at']}: the training loss was no finite number"
+    final = _values(results, results["final"])
+    times = f"{results['train_minutes']:.2f} min training, {results['inference_minutes']:.2f} min inference"
+    if results["best"] is None:
+        return f"final: {final}\n{times}"
+    axis, at = position(results["best"])
+    return f"final: {final}\nbest, {axis} {at}: {_values(results, results['best'])}\n{times}"
+
+
+def _values(results: Results, entry: Mapping[str, Any]) -> str:
+    found = [(each.key, each.value(entry)) for each in metrics.read(results["metrics"])]
+    return ", ".join(f"{key} {'none' if value is None else format(value, '.4g')}" for key, value in found)
+
+
+@contextlib.contextmanager
+def _claimed(
+    run: StoredRun,
+    stored: Configuration,
+    task: Task,
+    accelerator: Accelerator,
+    check: Callable[[StoredRun], None] | None,
+) -> Iterator[tuple[Results | None, checkpoint.State | None]]:
+    """Hold the run alone; the main process's results or checkpoint are everybody's."""
+    with contextlib.ExitStack() as held:
+
+        def claim() -> tuple[Results | None, checkpoint.State | None]:
+            results = run.finished(stored, defaults_of(task))
+            if results is None:
+                held.enter_context(run.locked())
+                if check is not None:
+                    check(run)
+                return None, run.resume(stored, defaults_of(task))
+            return results, None
+
+        yield decided_by_main(accelerator, claim)
+
+
+def _announcement(loop: Loop, stored: Configuration, accelerator: Accelerator) -> str:
+    run, task = loop.run, loop.task
+    parameters, count = sum(each.numel() for each in loop.model.parameters()), accelerator.num_processes
+    by_epoch = f"{task.epochs} epochs of {loop.steps_per_epoch} steps"
+    return (
+        f"{run.dataset}, {run.model} ({parameters:,} parameters), {run.activation}, seed {run.seed}\n"
+        + " ".join(f"{name}={value}" for name, value in stored.items() if name not in run.identity)
+        + f"\n{by_epoch if task.axis == 'epoch' else f'{loop.steps} steps'} with {loop.samples_per_step} {task.unit} "
+        f"each, on {accelerator.device.type} in {count} process{'es' * (count > 1)}"
+    )
+
+
+def _results(
+    loop: Loop, reached: Reached, notes: Mapping[str, Any], stored: Configuration, environment: dict[str, Any]
+) -> Results:
+    trace, judge = reached.trace, loop.metrics[0]
+    diverged = reached.diverged_at is not None
+    return {
+        "format": FORMAT,
+        **loop.run.identity,
+        **notes,
+        "parameters": sum(each.numel() for each in loop.model.parameters()),
+        "axis": loop.task.axis,
+        "metrics": metrics.stored(loop.metrics),
+        "diverged_at": reached.diverged_at,
+        "final": None if diverged else trace[-1],
+        "best": None if diverged else judge.best(trace),
+        "train_minutes": reached.train_seconds / 60,
+        "inference_minutes": reached.inference_seconds / 60,
+        f"{loop.task.unit}_per_second": reached.step * loop.samples_per_step / reached.train_seconds,
+        "peak_memory_mb": peak_memory_mb(loop.accelerator.device),
+        "configuration": dict(stored),
+        "environment": environment,
+    }

@@ -1,0 +1,84 @@
+"""What every task that sorts images into classes has: its metrics, its loss, and its evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workbench.cli.errors import UserError
+from workbench.training.launch import total
+from workbench.training.metrics import VAL_LOSS, Metric
+from workbench.training.sampling import Sampling
+from workbench.training.task import Task
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+TOP = 5
+ACCURACY = Metric("val_accuracy", "accuracy", "%", True, "share of validation images whose class is the most probable")
+TOP_ACCURACY = Metric(
+    "val_top5_accuracy", "top-5 accuracy", "%", True, "share of those whose class is among the five", "detail"
+)
+
+Batch = tuple[Tensor, Tensor]  # x (N, C, H, W) and y, int64 (N,)
+
+
+class Classification(Task):
+    """A task on images and their classes; it judges by the accuracy on the validation images.
+
+    A subclass sets `count`, `val_count` and `classes` when it opens the data, and gives `validation`.
+    """
+
+    classes: int
+    val_count: int
+
+    @property
+    def metrics(self) -> Sequence[Metric]:  # type: ignore[override]
+        """Accuracy and loss, and the accuracy of the first five where there are more classes."""
+        return (ACCURACY, VAL_LOSS, *([TOP_ACCURACY] if self.classes > TOP else []))
+
+    @property
+    def size(self) -> str:
+        """How many images there are, for people."""
+        return f"{self.count} training and {self.val_count} validation images"
+
+    def validation(self, sampling: Sampling) -> Iterator[Batch]:
+        """This process's share of the validation images."""
+        raise NotImplementedError
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy."""
+        return F.cross_entropy(model(batch[0]), batch[1])
+
+    def evaluate(self, model: nn.Module, sampling: Sampling, accelerator: Accelerator) -> dict[str, float]:
+        """Loss and accuracies over exactly the whole validation set, each image counted once."""
+        return evaluate(model, self.validation(sampling), accelerator)
+
+
+def evaluate(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator) -> dict[str, float]:
+    """Measure a model on the batches of all processes together.
+
+    Returns:
+        val_loss, the mean negative log-likelihood in nats; val_accuracy in percent; and val_top5_accuracy in percent if
+        there are more than five classes.
+
+    Raises:
+        UserError: there is no image.
+    """
+    sums = torch.zeros(4, dtype=torch.float64, device=accelerator.device)
+    classes = 0
+    for x, y in batches:
+        logits = model(x).float()
+        classes = logits.shape[1]
+        hits = logits.topk(min(TOP, classes)).indices == y[:, None]
+        loss = F.cross_entropy(logits, y, reduction="sum")
+        sums += torch.stack([loss, hits[:, 0].sum(), hits.sum(), torch.tensor(len(y), device=y.device)])
+    loss, first, top, count = total(accelerator, sums).tolist()
+    if count == 0:
+        raise UserError("no validation image could be read: see the warnings above")
+    metrics = {"val_loss": loss / count, "val_accuracy": 100 * first / count}
+    return metrics | ({"val_top5_accuracy": 100 * top / count} if classes > TOP else {})
