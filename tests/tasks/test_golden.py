@@ -1,7 +1,7 @@
 """Short runs of the recipes learn what they learned before the workbench was made.
 
-golden.json was recorded by the programs of commit 4fa9a76, on an AMD EPYC with torch 2.14.1 and one thread; on that machine
-the numbers are equal to the last bit. The tolerance is for other processors.
+golden.json was recorded by the programs of commit 4fa9a76, on an AMD EPYC with torch 2.14.1 and one thread; there the
+numbers are equal to the last bit. The tolerance is for other processors.
 """
 
 import json
@@ -23,7 +23,9 @@ def text(tmp_path_factory):
 def test_a_short_run(name, text, tmp_path):
     golden = GOLDEN[name]
     data = ["--data", str(text)] if golden["task"] == "gpt" else []
-    program_of(golden["task"]).main([*golden["arguments"].split(), "--results", str(tmp_path), "--device", "cpu", *data])
+    program_of(golden["task"]).main(
+        [*golden["arguments"].split(), "--results", str(tmp_path), "--device", "cpu", *data]
+    )
     (path,) = tmp_path.rglob("opt_trace_0.json")
     found = json.loads(path.read_text())
     assert len(found) == len(golden["trace"])
