@@ -100,7 +100,7 @@ class Grid:
     @property
     def base_epochs(self) -> int:
         """The epochs of what does not sweep them."""
-        return min(self.epochs)
+        return max(self.epochs)
 
     def values(self, sweep: str) -> Sequence[float]:
         """What `sweep`, a name in SWEEPS, varies beside the number of blocks."""
@@ -229,7 +229,6 @@ def _filled_grid(grids: dict[Path, Grid], runs: dict[Point, Ended]) -> Grid:
         for name, a, b in (
             ("--lr", first.lr, grid.lr),
             ("--batch-size", first.batch_size, grid.batch_size),
-            ("the smallest of --epochs", min(first.epochs), min(grid.epochs)),
             ("the largest of --epochs", max(first.epochs), max(grid.epochs)),
         ):
             if a != b:

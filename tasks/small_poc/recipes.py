@@ -5,7 +5,7 @@ from dataclasses import replace
 from tasks.small_poc.settings import Settings
 
 RESNET = Settings()
-MLP = Settings(model="mlp_1", epochs=5, lr=0.01, milestones=(), factors=(), weight_decay=0.0)  # the ablation's base
+MLP = Settings(model="mlp_1", epochs=8, lr=0.01, milestones=(), factors=(), weight_decay=0.0)  # the ablation's base
 QUICK = Settings(model="cnn", epochs=10, opt="adamw", lr=2e-3, schedule="cosine", milestones=(), factors=(),
                  weight_decay=0.01, vector_weight_decay=0.0, augment=False)  # fmt: skip
 RECIPES = {
@@ -31,16 +31,16 @@ def shortened(settings: Settings, recipe: Settings) -> Settings:
     """Move the recipe's milestones in proportion, if the settings have other epochs and the same milestones."""
     if settings.epochs == recipe.epochs or settings.milestones != recipe.milestones:
         return settings
-    moved = tuple(round(each * settings.epochs / recipe.epochs) for each in recipe.milestones)
+    moved = tuple(1 + round((each - 1) * settings.epochs / recipe.epochs) for each in recipe.milestones)
     return replace(settings, milestones=moved)
 
 
 def epoch_rates(settings: Settings) -> list[float]:
-    """The learning rate of each epoch, by milestones."""
+    """The learning rate of each epoch: from the start of a milestone on, epochs counted from 1, its factor holds."""
     rates = []
     for epoch in range(settings.epochs):
         rate = settings.lr
         for milestone, factor in zip(settings.milestones, settings.factors, strict=True):
-            rate *= factor if epoch >= milestone else 1.0
+            rate *= factor if epoch + 1 >= milestone else 1.0
         rates.append(rate)
     return rates

@@ -72,7 +72,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     flags.add_seeds_flag(parser, 3)
     add_list("--blocks", _blocks, f"numbers of blocks, each from 1 to {len(_BLOCKS)}", [1, 2, 3, 4])
     add_list("--learning-rates", positive_float, "learning rates, constant", [0.1, 0.01, 0.001, 0.0001], "X")
-    add_list("--epochs", positive_int, "passes over the training images; the fewest are the base value", [5, 6, 7, 8])
+    add_list("--epochs", positive_int, "passes over the training images; the most are the base value", [5, 6, 7, 8])
     add_list("--batch-sizes", positive_int, "images of a step", [32, 64, 128, 256])
     base = "where another setting is swept"
     parser.add_argument(

@@ -23,7 +23,9 @@ class Settings:
     opt: str = setting(str, "sgd", f"the optimiser: one of {', '.join(OPTIMIZERS)}")
     lr: float = setting(positive_float, 0.1, "the learning rate at first")
     schedule: str = setting(str, "milestones", "how it changes: milestones (by factors) or cosine (to 0, step by step)")
-    milestones: tuple[int, ...] = several(positive_int, (81, 122), "epochs after which a factor multiplies the rate")
+    milestones: tuple[int, ...] = several(
+        positive_int, (81, 122), "epochs from whose start, counted from 1, a factor holds"
+    )
     factors: tuple[float, ...] = several(positive_float, (0.1, 0.1), "the factor of each milestone")
     momentum: float = setting(unit_float, 0.9, "momentum, where the optimiser has one")
     weight_decay: float = setting(non_negative_float, 1e-4, "weight decay")

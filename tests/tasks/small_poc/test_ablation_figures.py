@@ -105,7 +105,7 @@ def test_results_of_two_machines_merge(program, whole, tmp_path):
         shutil.copytree(whole, path)
         for each in results_in(path, f"{other}_*"):
             each.unlink()
-    for path in results_in(a, "0_lr0.1_batch16"):
+    for path in results_in(a, "0_lr0.01_batch16"):
         shutil.copy(path, b / path.relative_to(a))
         change_trace(b / path.relative_to(a), seconds=99.0, images_per_second=1.0)
     (grid, expected), (merged_grid, merged) = load_merged([whole], "digits"), load_merged([a, b], "digits")

@@ -13,17 +13,17 @@ from tests.tasks.image_classification.small import loop_of
 
 def test_rates_at_milestones():
     settings = replace(RECIPES["resnet20"], epochs=6, lr=0.01, milestones=(2, 4), factors=(10.0, 0.1))
-    assert epoch_rates(settings) == pytest.approx([0.01, 0.01, 0.1, 0.1, 0.01, 0.01])
+    assert epoch_rates(settings) == pytest.approx([0.01, 0.1, 0.1, 0.01, 0.01, 0.01])
     assert epoch_rates(replace(settings, epochs=2, lr=0.5, milestones=(), factors=())) == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
     ("names", "batch_size", "weight_decay", "opt", "rates"),
     [
-        ("resnet20 resnet32 resnet44 resnet56", 128, 1e-4, "sgd", [0.1] * 81 + [0.01] * 41 + [0.001] * 42),
-        ("resnet110", 128, 1e-4, "sgd", [0.01] * 2 + [0.1] * 79 + [0.01] * 41 + [0.001] * 42),
-        ("wideresnet_28_2", 128, 5e-4, "sgd_nesterov", [0.1] * 60 + [0.02] * 60 + [0.004] * 40 + [0.0008] * 40),
-        ("densenet_40", 64, 1e-4, "sgd_nesterov", [0.1] * 150 + [0.01] * 75 + [0.001] * 75),
+        ("resnet20 resnet32 resnet44 resnet56", 128, 1e-4, "sgd", [0.1] * 80 + [0.01] * 41 + [0.001] * 43),
+        ("resnet110", 128, 1e-4, "sgd", [0.01] + [0.1] * 79 + [0.01] * 41 + [0.001] * 43),
+        ("wideresnet_28_2", 128, 5e-4, "sgd_nesterov", [0.1] * 59 + [0.02] * 60 + [0.004] * 40 + [0.0008] * 41),
+        ("densenet_40", 64, 1e-4, "sgd_nesterov", [0.1] * 149 + [0.01] * 75 + [0.001] * 76),
     ],
 )
 def test_the_recipes_of_the_cifar_models(names, batch_size, weight_decay, opt, rates):
@@ -38,7 +38,7 @@ def test_a_shorter_run_has_its_milestones_in_proportion():
     recipe = RECIPES["wideresnet_28_2"]
     shorter = replace(recipe, epochs=20, weight_decay=0.0)
     chosen = replace(shorter, milestones=(1, 2, 3))
-    assert shortened(shorter, recipe).milestones == (6, 12, 16) and shortened(chosen, recipe) == chosen
+    assert shortened(shorter, recipe).milestones == (7, 13, 17) and shortened(chosen, recipe) == chosen
 
 
 def task_of(flags):
