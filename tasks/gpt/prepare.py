@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -22,6 +21,8 @@ from workbench.cli.errors import Stopped, UserError
 from workbench.cli.progress import Progress
 from workbench.output.environment import cores
 from workbench.output.storage import prepare_folder, write_json
+
+Splitting = Callable[[Any, str], dict[str, Any]]  # of a data set and the name of its source: train and val
 
 _BATCH = 500  # texts that are tokenised between two looks at the clock
 _SECONDS = 5.0  # between two entries in the journal, which is what a stop can lose
@@ -153,35 +154,15 @@ def _journal(folder: Path, source: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def prepare_dataset(
-    program: str,
-    description: str,
-    name: str,
-    source: str,
-    splits_of: Callable[[Any, str], dict[str, Any]],
-    arguments: Sequence[str] | None,
+    parser: Parser, name: str, source: str, splits_of: Splitting, arguments: Sequence[str] | None
 ) -> None:
     """Run a program that prepares one of Hugging Face's data sets, in GPT-2's vocabulary.
 
     Args:
         name: of the folder below --data.
         source: where the data set is on the hub.
-        splits_of: takes what is loaded, and the name of its source; returns the documents of train and val.
+        splits_of: finds the documents of train and val in what is loaded.
     """
-    options = _parse(program, description, name, source, arguments)
-    folder, source = options.cache_dir, options.source
-    if is_prepared(folder, {"dataset": source}):
-        print(f"{folder} is complete already")
-        return
-    vocabulary = GPT2()
-    splits = splits_of(load_dataset(source, folder, options.workers), source)
-    columns = {split: Column(documents, source) for split, documents in splits.items()}
-    write_tokens(folder, {"dataset": source}, vocabulary, columns, documents=True, workers=options.workers)
-
-
-def _parse(
-    program: str, description: str, name: str, source: str, arguments: Sequence[str] | None
-) -> argparse.Namespace:
-    parser = Parser(f"python -m tasks.gpt.{program}", description)
     flags.add_data_flag(parser, f"folder of data sets; this one goes to DIR/{name}")
     parser.add_argument(
         "--cache-dir", type=Path, metavar="DIR",
@@ -191,15 +172,18 @@ def _parse(
     parser.add_argument(
         "--workers", "--num-workers", dest="workers", type=positive_int, default=cores(), metavar="N", help=workers
     )
-    parser.add_argument(
-        "--source", default=source, metavar="NAME",
-        help="the data set on the Hugging Face hub, or a folder with its parquet files",
-    )  # fmt: skip
+    where = "the data set on the Hugging Face hub, or a folder with its parquet files"
+    parser.add_argument("--source", default=source, metavar="NAME", help=where)
     options = parser.parse_args(arguments)
-    options.cache_dir = options.cache_dir or options.data / name
-    if Path(options.source).is_dir():
-        options.source = str(Path(options.source).resolve())
-    return options
+    folder = options.cache_dir or options.data / name
+    source = str(Path(options.source).resolve()) if Path(options.source).is_dir() else options.source
+    if is_prepared(folder, {"dataset": source}):
+        print(f"{folder} is complete already")
+        return
+    vocabulary = GPT2()
+    splits = splits_of(load_dataset(source, folder, options.workers), source)
+    columns = {split: Column(documents, source) for split, documents in splits.items()}
+    write_tokens(folder, {"dataset": source}, vocabulary, columns, documents=True, workers=options.workers)
 
 
 def load_dataset(source: str, folder: Path, workers: int) -> Any:

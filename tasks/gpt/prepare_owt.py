@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.gpt.prepare import prepare_dataset
+from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 
 DESCRIPTION = """\
@@ -17,7 +18,8 @@ VAL_FRACTION, SPLIT_SEED = 0.0005, 2357
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the data set."""
-    prepare_dataset("prepare_owt", DESCRIPTION, "open_web_text", "Skylion007/openwebtext", _split, arguments)
+    parser = Parser("python -m tasks.gpt.prepare_owt", DESCRIPTION)
+    prepare_dataset(parser, "open_web_text", "Skylion007/openwebtext", _split, arguments)
 
 
 def _split(loaded: Any, source: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.gpt.prepare import prepare_dataset
+from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 
 DESCRIPTION = """\
@@ -15,7 +16,8 @@ gigabyte. Stopped and started again, it resumes.
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prepare the data set."""
-    prepare_dataset("prepare_tiny_stories", DESCRIPTION, "tiny_stories", "roneneldan/TinyStories", _split, arguments)
+    parser = Parser("python -m tasks.gpt.prepare_tiny_stories", DESCRIPTION)
+    prepare_dataset(parser, "tiny_stories", "roneneldan/TinyStories", _split, arguments)
 
 
 def _split(loaded: Any, source: str) -> dict[str, Any]:
