@@ -24,7 +24,7 @@ from tasks.small_poc.settings import Settings
 from tasks.small_poc.task import SmallImages
 from workbench.cli.arguments import positive_int
 from workbench.cli.errors import run
-from workbench.training.launch import Machine, check_device, launched, placed
+from workbench.training.launch import Machine, check_device, launched, to_device
 from workbench.training.loop import Loop
 from workbench.training.runs import StoredRun
 from workbench.training.seeding import seed_everything
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def resnet20(activation: str) -> nn.Module:
         seed_everything(0)
-        return placed(build_model("resnet20", (3, 32, 32), 10, activation), device)
+        return to_device(build_model("resnet20", (3, 32, 32), 10, activation), device)
 
     numbers = {}
     images = random_images(128 * steps, device)
@@ -175,7 +175,7 @@ def from_files(accelerator, folder: Path, options) -> dict[str, dict[str, float]
     task.open(accelerator.device)
     task.transforms = (transform(), transform())
     seed_everything(0)
-    plain = placed(torchvision_classifier("resnet18", 2, "ReLU"), device)
+    plain = to_device(torchvision_classifier("resnet18", 2, "ReLU"), device)
     epochs = {
         "plain loop": plain_epoch(plain, lambda: loader, device),
         "this loop": loop_epoch(accelerator, task, "ReLU"),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tasks.gpt.windows import Batch
-from workbench.training.launch import total
+from workbench.training.launch import sum_over_processes
 from workbench.training.metrics import VAL_LOSS, Metric
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerato
         sums[0] += F.cross_entropy(logits.float(), targets, reduction="sum")
         sums[1] += (logits.argmax(1) == targets).sum()
         sums[2] += len(targets)
-    loss, hits, tokens = total(accelerator, sums).tolist()
+    loss, hits, tokens = sum_over_processes(accelerator, sums).tolist()
     loss /= tokens
     return {
         "val_loss": loss,

@@ -79,7 +79,7 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
         settings = Settings(**{name: configuration[name] for name in known})
         model = build_model(settings, configuration["vocabulary_size"], configuration["activation"])
         model.load_state_dict(state["model"])
-        description = state["carried"]["vocabulary"]
+        description = state["extras"]["vocabulary"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is no checkpoint of tasks.gpt.train") from error
     if not all(each.isfinite().all() for each in model.parameters()):

@@ -91,7 +91,7 @@ class LanguageModelling(Task):
         return next(n for n in range(1, share + 1) if share % n == 0 and share <= n * largest)
 
     @property
-    def carried(self) -> Mapping[str, Any]:  # type: ignore[override]
+    def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
         """The vocabulary, so that a checkpoint is all that sampling needs."""
         return {"vocabulary": self.tokens.vocabulary}
 

@@ -46,7 +46,7 @@ def check_beginning(options: Options, run: StoredRun) -> None:
 PROGRAM = TrainingProgram(
     module="tasks.gpt.train",
     description=DESCRIPTION,
-    make=LanguageModelling,
+    task_class=LanguageModelling,
     recipes=RECIPES,
     recipe_flags=["--model-name", "--model"],
     datasets="tiny_stories, open_web_text, or any other folder of a prepared text",

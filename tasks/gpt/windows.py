@@ -44,7 +44,7 @@ class Windows:
         for step in range(epoch * steps + first, min((epoch + 1) * steps, total)):
             generator = generator_for(sampling.seed, "windows", step)
             drawn = torch.randint(starts, (sampling.batch_size,), generator=generator)
-            yield [self._batch("train", drawn[places]) for places in sampling.places()]
+            yield [self._batch("train", drawn[places]) for places in sampling.positions_in_step()]
 
     def validation(self, sampling: Sampling, count: int) -> Iterator[Batch]:
         """Yield this process's share of `count` fixed sequences, spread evenly over the text, none overlapping."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tasks.image_classification.settings import REPEATS, Settings
-from workbench.training.launch import Machine, placed, process_count
+from workbench.training.launch import Machine, process_count, to_device
 from workbench.training.optimizers import make_optimizer
 from workbench.training.schedules import tabulate
 from workbench.training.task import Source
@@ -44,7 +44,7 @@ class TorchvisionClassification(FileClassification):
 
     def model(self, activation: str) -> nn.Module:
         s = self.settings
-        model = placed(torchvision_classifier(s.model, self.classes, activation), self.device)
+        model = to_device(torchvision_classifier(s.model, self.classes, activation), self.device)
         for side in {s.train_crop_size, s.val_crop_size or s.train_crop_size}:
             check_input(model, side, self.batch_size // (self.accumulation * process_count()))
         return model

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tasks.image_classification.timm_settings import Settings
 from workbench.cli.errors import UserError
-from workbench.training.launch import Machine, placed, process_count
+from workbench.training.launch import Machine, process_count, to_device
 from workbench.training.schedules import tabulate_timm
 from workbench.training.task import Source
 from workbench.vision.classification import Batch
@@ -46,7 +46,7 @@ class TimmClassification(FileClassification):
         s = self.settings
         regularisation = {"drop_rate": s.drop, "drop_path_rate": s.drop_path}
         model = timm_classifier(s.model, self.classes, activation, s.img_size, **regularisation)
-        model = placed(model, self.device)
+        model = to_device(model, self.device)
         self.transforms, side = _transforms(s, model)
         check_input(model, side, s.batch_size)
         return model

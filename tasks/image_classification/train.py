@@ -19,7 +19,7 @@ Train a classifier of torchvision on ImageNet-1K or other images. Stopped and st
 PROGRAM = TrainingProgram(
     module="tasks.image_classification.train",
     description=DESCRIPTION,
-    make=TorchvisionClassification,
+    task_class=TorchvisionClassification,
     recipes={"resnet": Settings()},
     datasets=DATASETS_HELP,
     dataset="folder",

@@ -24,7 +24,7 @@ def _finish(settings: Settings, options: Options) -> Settings:
 PROGRAM = TrainingProgram(
     module="tasks.small_poc.main",
     description=DESCRIPTION,
-    make=SmallImages,
+    task_class=SmallImages,
     recipes=RECIPES,
     recipe_flags=["--model"],
     datasets=f"one of {', '.join(DATASETS)}",

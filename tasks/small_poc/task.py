@@ -14,7 +14,7 @@ from tasks.small_poc.models import build_model
 from tasks.small_poc.recipes import epoch_rates
 from tasks.small_poc.settings import Settings
 from workbench.cli.errors import UserError
-from workbench.training.launch import Machine, placed
+from workbench.training.launch import Machine, to_device
 from workbench.training.optimizers import make_optimizer
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import tabulate
@@ -56,7 +56,7 @@ class SmallImages(Classification):
     def model(self, activation: str) -> nn.Module:
         _, channels, height, width = self.images.train_x.shape
         model = build_model(self.settings.model, (channels, height, width), self.classes, activation)
-        return placed(model, self.images.train_x.device)
+        return to_device(model, self.images.train_x.device)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         s = self.settings

@@ -46,7 +46,7 @@ def _add_flags(parser: Parser) -> None:
 PROGRAM = TrainingProgram(
     module="tasks.small_poc.train_vit",
     description=DESCRIPTION,
-    make=TimmClassification,
+    task_class=TimmClassification,
     recipes={"vit_tiny": VIT_TINY},
     datasets=DATASETS_HELP,
     dataset="torch/CIFAR10",

@@ -107,7 +107,7 @@ def interrupted(row, run, monkeypatch):
     """Trains until some batch, and raises there; returns what `run` does."""
 
     def until(batch, error, *more):
-        cls, left = row.program.make, batch
+        cls, left = row.program.task_class, batch
 
         def loss(task, model, batch):
             nonlocal left

@@ -82,7 +82,7 @@ def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def chosen(options: argparse.Namespace, base: S) -> S:
+def with_options(options: argparse.Namespace, base: S) -> S:
     """The settings in `base`, changed by what the command line gives."""
     given = {each.name: getattr(options, each.name, None) for each in fields(base)}  # type: ignore[arg-type]
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

@@ -70,7 +70,7 @@ def check_device(device: str | None) -> None:
         raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
 
 
-def placed(model: nn.Module, device: torch.device | str) -> nn.Module:
+def to_device(model: nn.Module, device: torch.device | str) -> nn.Module:
     """The model on the device; on a GPU in the layout that its convolutions prefer, channels last.
 
     On a CPU that layout makes ResNet-20 a fifth faster with ReLU and GoLU, but half as fast with torch's GELU, whose
@@ -125,7 +125,7 @@ def require_same_everywhere(accelerator: Accelerator, what: str, value: str) -> 
             )
 
 
-def total(accelerator: Accelerator, values: Tensor) -> Tensor:
+def sum_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
     """Add up every process's values."""
     if accelerator.num_processes > 1:
         torch.distributed.all_reduce(values)

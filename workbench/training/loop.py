@@ -22,7 +22,7 @@ from workbench.cli.progress import Progress
 from workbench.output.environment import peak_flops
 from workbench.training import checkpoint, metrics
 from workbench.training.events import Events
-from workbench.training.launch import by_process, share_buffers, share_statistics, total
+from workbench.training.launch import by_process, share_buffers, share_statistics, sum_over_processes
 from workbench.training.runs import StoredRun, Trace
 from workbench.training.seeding import derived_seed, seed_everything
 from workbench.training.task import Batch, Task
@@ -175,7 +175,7 @@ class Loop:
         return torch.autocast(self.accelerator.device.type, self.task.autocast)
 
     def _finite(self, losses: Tensor) -> bool:
-        return math.isfinite(total(self.accelerator, losses.clone()).item())
+        return math.isfinite(sum_over_processes(self.accelerator, losses.clone()).item())
 
     def _now(self, epoch: int, loss: Tensor) -> str:
         done = (self.reached.step - epoch * self.steps_per_epoch) * self.samples_per_step
@@ -186,7 +186,7 @@ class Loop:
     def _finish_epoch(self, epoch: int, losses: Tensor, progress: Progress, diverged: bool) -> None:
         reached, axis = self.reached, self.task.axis
         steps = reached.step - epoch * self.steps_per_epoch
-        mean = (total(self.accelerator, losses) / (steps * self.accelerator.num_processes)).item()
+        mean = (sum_over_processes(self.accelerator, losses) / (steps * self.accelerator.num_processes)).item()
         at = epoch + 1 if axis == "epoch" else reached.step
         entry: dict[str, Any] = {axis: at, "lr": self.rate(reached.step - 1), "train_loss": mean}
         clock = time.perf_counter()
@@ -250,7 +250,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "carried": dict(self.task.carried),
+            "extras": dict(self.task.extras),
         }
         checkpoint.save(self.run.checkpoint_path, state)
         self.run.store_trace(self.reached.trace)

@@ -12,7 +12,7 @@ from typing import Any
 from workbench.cli import flags
 from workbench.cli.arguments import Parser, one_of
 from workbench.cli.errors import Diverged
-from workbench.cli.settings import add_settings, chosen
+from workbench.cli.settings import add_settings, with_options
 from workbench.training.launch import Machine
 from workbench.training.run import summary, train_run
 from workbench.training.runs import StoredRun
@@ -28,7 +28,7 @@ class TrainingProgram:
     Args:
         module: as "tasks.small_poc.main".
         description: what --help says: a sentence, then commands.
-        make: makes the task of settings, source and machine; a class or function at the top of a module.
+        task_class: makes the task of settings, source and machine; a class or function at the top of a module.
         recipes: named settings; what the command line gives goes before them. The first is the default.
         datasets: what --dataset takes, for --help.
         dataset: its default.
@@ -46,7 +46,7 @@ class TrainingProgram:
 
     module: str
     description: str
-    make: Callable[[Any, Source, Machine], Task]
+    task_class: Callable[[Any, Source, Machine], Task]
     recipes: Mapping[str, Any]
     datasets: str
     dataset: str
@@ -136,7 +136,7 @@ class TrainingProgram:
         """
         first = next(iter(self.recipes))
         base = self.base(options) if self.base else self.recipes[getattr(options, "recipe", first)]
-        settings = chosen(options, replace(base, **changes or {}))
+        settings = with_options(options, replace(base, **changes or {}))
         if self.finish is not None:
             settings = self.finish(settings, options)
         source = Source(
@@ -144,7 +144,7 @@ class TrainingProgram:
             getattr(options, "bad_images", "refuse"),
         )  # fmt: skip
         machine = Machine(options.device, options.workers, options.compile, options.checkpoint_steps)
-        return Spec(self.make, settings, source, machine)
+        return Spec(self.task_class, settings, source, machine)
 
     def notes(self, options: Options) -> dict[str, Any]:
         """What is stored with the results, but changes no number."""

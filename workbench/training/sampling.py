@@ -66,10 +66,10 @@ class Sampling:
         """
         order = self.order(epoch)
         for step in range(first, self.steps_per_epoch):
-            positions = [step * self.batch_size + each for each in self.places()]
+            positions = [step * self.batch_size + each for each in self.positions_in_step()]
             yield [(order[each], each) for each in positions]
 
-    def places(self) -> tuple[Tensor, ...]:
+    def positions_in_step(self) -> tuple[Tensor, ...]:
         """Which of a step's samples are in each of this process's batches."""
         return torch.arange(self.process, self.batch_size, self.processes).chunk(self.accumulation)
 

@@ -71,7 +71,7 @@ class Task:
     autocast: torch.dtype | None = None  # float16 is scaled, bfloat16 needs no scaling
     ema_every: int = 1  # steps between two updates of the moving average
     sync_batch_norm: bool = False  # batch statistics over all processes, on GPUs
-    carried: Mapping[str, Any] = {}  # plain values that a checkpoint holds for its users
+    extras: Mapping[str, Any] = {}  # plain values that a checkpoint holds for its users
 
     def __init__(self, settings: Any, source: Source, machine: Machine) -> None:
         self.settings, self.source, self.machine = settings, source, machine
@@ -172,7 +172,7 @@ class Task:
 class Spec:
     """What a task is made of: it can be sent to another process, and says whether two tasks are the same."""
 
-    make: Callable[[Any, Source, Machine], Task]
+    task_class: Callable[[Any, Source, Machine], Task]
     settings: Any
     source: Source
     machine: Machine
@@ -183,7 +183,7 @@ class Spec:
         Raises:
             UserError: the settings cannot be.
         """
-        return self.make(self.settings, self.source, self.machine)
+        return self.task_class(self.settings, self.source, self.machine)
 
 
 @lru_cache(maxsize=32)

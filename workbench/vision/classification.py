@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.cli.errors import UserError
-from workbench.training.launch import total
+from workbench.training.launch import sum_over_processes
 from workbench.training.metrics import VAL_LOSS, Metric
 from workbench.training.sampling import Sampling
 from workbench.training.task import Task
@@ -77,7 +77,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerato
         hits = logits.topk(min(TOP, classes)).indices == y[:, None]
         loss = F.cross_entropy(logits, y, reduction="sum")
         sums += torch.stack([loss, hits[:, 0].sum(), hits.sum(), torch.tensor(len(y), device=y.device)])
-    loss, first, top, count = total(accelerator, sums).tolist()
+    loss, first, top, count = sum_over_processes(accelerator, sums).tolist()
     if count == 0:
         raise UserError("no validation image could be read: see the warnings above")
     metrics = {"val_loss": loss / count, "val_accuracy": 100 * first / count}

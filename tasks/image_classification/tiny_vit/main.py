@@ -55,7 +55,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 PROGRAM = TrainingProgram(
     module="tasks.image_classification.tiny_vit.main",
     description=DESCRIPTION,
-    make=TimmClassification,
+    task_class=TimmClassification,
     recipes={"timm": Settings()},
     datasets=DATASETS_HELP,
     dataset="folder",

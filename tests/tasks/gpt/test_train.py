@@ -54,7 +54,7 @@ def test_a_run_of_the_documented_command(text, program, tmp_path):
     assert described == [
         ("val_perplexity", "", False), ("val_token_accuracy", "%", True), ("val_loss", "nats", False)
     ]  # fmt: skip
-    assert state["carried"] == {"vocabulary": tokens.vocabulary}
+    assert state["extras"] == {"vocabulary": tokens.vocabulary}
 
 
 def test_every_value_of_a_recipe_has_a_flag(text, program, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from workbench.cli.arguments import Parser, positive_float, positive_int
 from workbench.cli.errors import UserError
-from workbench.cli.settings import add_settings, chosen, configuration, from_mapping, setting, several
+from workbench.cli.settings import add_settings, configuration, from_mapping, setting, several, with_options
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Example:
 def parsed(*arguments, base):
     parser = Parser("prog", "What for.")
     add_settings(parser, base, aliases={"lr": ["--rate"]})
-    return chosen(parser.parse_args(arguments), base)
+    return with_options(parser.parse_args(arguments), base)
 
 
 def from_file(values):
