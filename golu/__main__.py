@@ -4,6 +4,7 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,12 +13,14 @@ import golu
 from golu import kernels
 
 
-def main() -> None:
-    if sys.argv[1:] in (["-h"], ["--help"]):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print versions, devices and kernels, and the result of the check."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given in (["-h"], ["--help"]):
         print(__doc__)
         return
-    if sys.argv[1:]:
-        print(f"error: python -m golu takes no arguments, got {' '.join(sys.argv[1:])}", file=sys.stderr)
+    if given:
+        print(f"error: python -m golu takes no arguments, got {' '.join(given)}", file=sys.stderr)
         sys.exit(2)
     print(f"golu      {golu.__version__}")
     print(f"torch     {torch.__version__}")

@@ -34,19 +34,11 @@ def _function_name(cls: type) -> str:
     return "leaky_relu" if cls is nn.LeakyReLU else cls.__name__.lower()
 
 
+_NAMES = [(name, cls) for cls in CLASSES.values() for name in (_function_name(cls), _function_name(cls) + "_")]
 _FUNCTIONS: dict[object, type[nn.Module]] = {golu: GoLU} | {
-    getattr(home, name): cls
-    for cls in CLASSES.values()
-    for name in (_function_name(cls), _function_name(cls) + "_")
-    for home in (F, torch)
-    if hasattr(home, name)
+    getattr(home, name): cls for name, cls in _NAMES for home in (F, torch) if hasattr(home, name)
 }
-_TENSOR_METHODS: dict[str, type[nn.Module]] = {
-    name: cls
-    for cls in CLASSES.values()
-    for name in (_function_name(cls), _function_name(cls) + "_")
-    if hasattr(torch.Tensor, name)
-}
+_TENSOR_METHODS: dict[str, type[nn.Module]] = {name: cls for name, cls in _NAMES if hasattr(torch.Tensor, name)}
 
 
 # ---- finding them in a class ----

@@ -45,7 +45,6 @@ def train_run(
         UserError: the task refuses its settings or data, or another run is stored in its place.
         Stopped: Ctrl-C.
     """
-    said = after_step is None
     try:
         with launched(spec.machine.device) as accelerator:
             with accelerator.main_process_first():  # which may have to download
@@ -53,25 +52,34 @@ def train_run(
             stored = run.identity | configuration_of(task)
             require_same_everywhere(accelerator, "data", stored["data"])
             with _claimed(run, stored, task, accelerator, check) as (results, state):
-                if results is not None:
-                    if said and accelerator.is_main_process:
-                        print("this run has ended already; delete its files to train again")
-                    return results
-                loop = Loop(task, run, accelerator, stored if checkpoints else None, state, record=said)
-                environment = environment_of(accelerator)
-                if said and accelerator.is_main_process:
-                    print(_announcement(loop, stored, accelerator), flush=True)
-                results = _results(loop, loop.train(after_step), notes or {}, stored, environment)
-                if accelerator.is_main_process:
-                    run.store_trace(loop.reached.trace)
-                    if said:
-                        draw_run(run, loop.reached.trace, loop.metrics)
-                    run.store_results(results)
+                if results is None:
+                    store = stored if checkpoints else None
+                    loop = Loop(task, run, accelerator, store, state, record=after_step is None)
+                    return _trained(loop, stored, notes or {}, after_step)
+                if after_step is None and accelerator.is_main_process:
+                    print("this run has ended already; delete its files to train again")
                 return results
     except KeyboardInterrupt:
         if checkpoints and run.checkpoint_path.exists():
             raise Stopped(f"stopped: the same command resumes from {run.checkpoint_path}") from None
         raise Stopped("stopped before anything was stored: the same command starts again") from None
+
+
+def _trained(
+    loop: Loop, stored: Configuration, notes: Mapping[str, Any], after_step: Callable[[], object] | None
+) -> Results:
+    """Train to the end, and store trace, plot and results."""
+    main, said = loop.accelerator.is_main_process, after_step is None
+    environment = environment_of(loop.accelerator)  # the commit as it is now, hours before the end
+    if said and main:
+        print(_announcement(loop, stored), flush=True)
+    results = _results(loop, loop.train(after_step), notes, stored, environment)
+    if main:
+        loop.run.store_trace(loop.reached.trace)
+        if said:
+            draw_run(loop.run, loop.reached.trace, loop.metrics)
+        loop.run.store_results(results)
+    return results
 
 
 def configuration_of(task: Task) -> dict[str, Any]:
@@ -130,8 +138,8 @@ def _claimed(
         yield decided_by_main(accelerator, claim)
 
 
-def _announcement(loop: Loop, stored: Configuration, accelerator: Accelerator) -> str:
-    run, task = loop.run, loop.task
+def _announcement(loop: Loop, stored: Configuration) -> str:
+    run, task, accelerator = loop.run, loop.task, loop.accelerator
     parameters, count = sum(each.numel() for each in loop.model.parameters()), accelerator.num_processes
     by_epoch = f"{task.epochs} epochs of {loop.steps_per_epoch} steps"
     return (
