@@ -1,4 +1,4 @@
-"""GoLU(x) = alpha * x * exp(-beta * exp(-gamma * x)): an activation gated by the Gompertz function.
+"""Provide GoLU(x) = alpha * x * exp(-beta * exp(-gamma * x)), an activation gated by the Gompertz function.
 
 It must behave like an activation that PyTorch ships: every floating dtype and layout, autograd to any
 order, forward AD, torch.func, torch.compile without a graph break, export; exact gradients everywhere;

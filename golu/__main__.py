@@ -1,4 +1,4 @@
-"""python -m golu: what is installed, which kernel serves which device and why, and a check of speed and accuracy."""
+"""python -m golu shows what is installed and which kernel serves each device and why, and checks speed and accuracy."""
 
 import platform
 import statistics
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def check(device: str) -> str:
-    """One line: error against float64, and time beside SiLU, on a million elements."""
+    """Measure error against float64, and time beside SiLU, on a million elements; return one line."""
     x = torch.linspace(-4.4, 20, 2**20, device=device)
     exact = x.double() * torch.exp(-torch.exp(-x.double()))
     error = ((golu.golu(x).double() - exact).abs() / exact.abs().clamp(min=2.0**-126)).max().item() / torch.finfo(

@@ -1,4 +1,4 @@
-"""The documented path of the utilities that fetch, swap and update activations."""
+"""Provide the documented path of the utilities that fetch, swap and update activations."""
 
 from golu.activations import get_activation_function
 from golu.surgery import (

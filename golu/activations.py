@@ -1,4 +1,4 @@
-"""Name -> activation: the one registration from which lists, flags, styles and figures follow."""
+"""Register activations by name; lists, flags, styles and figures follow from it."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from golu.modules import GoLU
 
 @dataclass(frozen=True)
 class Activation:
-    """What is known of an activation; `register` says what each field means."""
+    """Hold what is known of an activation; `register` says what each field means."""
 
     name: str
     factory: Callable[[], nn.Module]
@@ -45,7 +45,7 @@ def register(
         like: the activation that it is a variant of, whose colour it has in figures.
         paper: where it was proposed.
         gated: whether it is x times a gate that goes from 0 to 1.
-        compared: whether programs compare it unless others are named.
+        compared: whether programs compare it by default.
 
     Raises:
         ValueError: a name is taken already, or cannot name a folder; then nothing is registered.
@@ -75,12 +75,12 @@ def distinct_activations() -> list[str]:
 
 
 def compared_activations() -> list[str]:
-    """List those that programs compare unless others are named."""
+    """List the activations that programs compare by default."""
     return [each.name for each in ACTIVATIONS.values() if each.compared]
 
 
 def gated_activations() -> list[str]:
-    """List those that are x times a gate that goes from 0 to 1, once each."""
+    """List the activations that are x times a gate that goes from 0 to 1, once each."""
     return [each.name for each in ACTIVATIONS.values() if each.gated and each.alias_of is None]
 
 

@@ -1,4 +1,4 @@
-"""GoLU in plain torch operations: what torch.compile fuses, what export writes, what devices without a kernel run.
+"""Compute GoLU in plain torch operations, for torch.compile, export and devices without a kernel.
 
 With u = beta * exp(-gamma * x) and the gate g = exp(-u):
 
@@ -33,7 +33,7 @@ def _compute_dtype(x: Tensor) -> torch.dtype:
 
 
 def _clamps(beta: float, gamma: float, dtype: torch.dtype) -> tuple[float, float]:
-    """Where g becomes 0, and where it becomes 1, for gamma > 0 and beta != 0.
+    """Return where g becomes 0, and where it becomes 1, for gamma > 0 and beta != 0.
 
     Beyond them x is replaced by the limit in the exponentials, which keeps inf * 0 out of value and gradient.
     """
@@ -45,7 +45,7 @@ def _clamps(beta: float, gamma: float, dtype: torch.dtype) -> tuple[float, float
 
 
 def _parts(x: Tensor, beta: float, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
-    """x clamped below, x clamped on both sides, and u. torch.where keeps NaN and its gradient; clamp does not."""
+    """Return x clamped below, x clamped on both sides, and u; torch.where keeps NaN and its gradient, unlike clamp."""
     low, high = _clamps(beta, gamma, x.dtype)
     c = torch.where(x < low, low, x) if beta > 0 else x
     e = torch.where(c > high, high, c)
@@ -54,7 +54,7 @@ def _parts(x: Tensor, beta: float, gamma: float) -> tuple[Tensor, Tensor, Tensor
 
 
 def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
-    """alpha * x * exp(-beta * exp(-gamma * x)), of x's shape and dtype."""
+    """Return alpha * x * exp(-beta * exp(-gamma * x)), of x's shape and dtype."""
     dtype = _compute_dtype(x)
     v = x.to(dtype)
     if beta == 0.0 or gamma == 0.0:  # a constant gate, whose exponentials would give 0 * inf at the ends
@@ -70,7 +70,7 @@ def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -
 
 
 def gompertz(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
-    """The gate alone, alpha * exp(-beta * exp(-gamma * x)), of x's shape and dtype."""
+    """Return the gate alone, alpha * exp(-beta * exp(-gamma * x)), of x's shape and dtype."""
     dtype = _compute_dtype(x)
     v = x.to(dtype)
     if beta == 0.0 or gamma == 0.0:
@@ -85,7 +85,7 @@ def gompertz(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.
 
 
 def backward(dy: Tensor, x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
-    """dy times the derivative of golu at x; itself differentiable, to any order."""
+    """Return dy times the derivative of golu at x; itself differentiable, to any order."""
     dtype = _compute_dtype(x)
     if gamma < 0.0:
         return backward(dy, -x, alpha, beta, -gamma)

@@ -1,4 +1,4 @@
-"""golu() and gompertz(), and the one decision: a kernel that reads the memory, or the formula that torch sees."""
+"""Compute golu() and gompertz() by a kernel that reads the memory, or by the formula that torch sees."""
 
 import math
 import warnings
@@ -20,7 +20,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
-    """GoLU, elementwise: alpha * x * exp(-beta * exp(-gamma * x)).
+    """Apply GoLU elementwise: alpha * x * exp(-beta * exp(-gamma * x)).
 
     Args:
         x: float16, bfloat16, float32 or float64, of any shape, strides and device.
@@ -46,13 +46,13 @@ def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -
 
 
 def gompertz(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
-    """The Gompertz gate, elementwise: alpha * exp(-beta * exp(-gamma * x)). Arguments and errors as for `golu`."""
+    """Apply the Gompertz gate elementwise: alpha * exp(-beta * exp(-gamma * x)). Arguments and errors as for `golu`."""
     check_parameters(alpha, beta, gamma)
     return formula.gompertz(x, alpha, beta, gamma)
 
 
 def _eager(x: Tensor) -> bool:
-    """A tensor with memory of its own, and nobody watching the operations: no transform, subclass, mode or trace."""
+    """Tell whether x has memory of its own and nothing sees the operations: no transform, subclass, mode or trace."""
     return (
         type(x) in _PLAIN
         and _has_storage(x)  # not so for batched gradients and sparse layouts
@@ -64,7 +64,7 @@ def _eager(x: Tensor) -> bool:
 
 
 class _GoLU(torch.autograd.Function):
-    """A classic Function: `setup_context` would cost six times as much a call, and functorch gets the formula."""
+    """Run a kernel under autograd; `setup_context` would cost six times as much a call, functorch gets the formula."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The activations that modules call as functions: finding them in the source, and swapping them.
+"""Find the activations that modules call as functions, and swap them.
 
 A call is swapped by giving the module that makes it a subclass of its own class, with the method rewritten to call a
 submodule: the class itself and other models stay as they are, and copies, torch.fx and torch.compile see the new
@@ -65,7 +65,7 @@ class Method:
 
 @dataclass(frozen=True)
 class _Swapped:
-    """What a class with swapped calls remembers."""
+    """Hold what a class with swapped calls remembers."""
 
     original: type
     methods: dict[str, FunctionType] = field(default_factory=dict)
@@ -79,12 +79,12 @@ def _swapped(cls: type) -> _Swapped:
 
 
 def original_class(module: nn.Module) -> type:
-    """The module's class, as it was before calls were swapped."""
+    """Return the module's class, as it was before calls were swapped."""
     return _swapped(type(module)).original
 
 
 def methods_with_calls(cls: type) -> Iterator[Method]:
-    """The methods of a module class that call activations, outside of torch.nn and of the activations themselves."""
+    """Yield a module class's methods that call activations, outside of torch.nn and of the activations themselves."""
     swapped = _swapped(cls)
     overriding: dict[str, list[Any]] = {}  # by name, the methods of classes before this one
     for owner in swapped.original.__mro__:
@@ -106,13 +106,13 @@ def methods_with_calls(cls: type) -> Iterator[Method]:
 
 
 def _calls_base(override: Any, name: str, owner: type) -> bool:
-    """Whether the overriding method goes on to call the overridden one, by super().name or Owner.name."""
+    """Tell whether the overriding method calls the overridden one, by super().name or Owner.name."""
     names = override.__code__.co_names if isinstance(override, FunctionType) else ()
     return name in names and ("super" in names or owner.__name__ in names)
 
 
 def _parse(function: FunctionType) -> ast.FunctionDef | None:
-    """The function's syntax tree with the lines of its file; None without source."""
+    """Return the function's syntax tree with the lines of its file; None without source."""
     try:
         lines, first = inspect.getsourcelines(function)
         indented = lines[0][0].isspace()
@@ -145,7 +145,7 @@ def _find_calls(function: FunctionType, tree: ast.FunctionDef) -> list[_Call]:
 
 
 def _resolve(node: ast.expr, function: FunctionType) -> Any:
-    """What a name, or a dotted name inside of a module, stands for in a function; None if that is not known."""
+    """Return what a name, or a dotted name inside of a module, stands for in a function; None if that is unknown."""
     if isinstance(node, ast.Attribute):
         home = _resolve(node.value, function)
         return vars(home).get(node.attr) if isinstance(home, ModuleType) else None
@@ -160,7 +160,7 @@ def _resolve(node: ast.expr, function: FunctionType) -> Any:
 
 
 def _is_tensor_method(node: ast.Call, function: FunctionType) -> bool:
-    """x.relu(), where x is neither a known module of functions nor the first argument, self."""
+    """Tell whether it is x.relu(), where x is neither a known module of functions nor the first argument, self."""
     if not isinstance(node.func, ast.Attribute) or node.func.attr not in _TENSOR_METHODS or node.args or node.keywords:
         return False
     of = node.func.value
@@ -196,7 +196,7 @@ def _contents(cell: CellType) -> Any:
 
 
 def held_functions(module: nn.Module) -> list[tuple[str, type[nn.Module]]]:
-    """Activation functions kept as attributes, as torch's TransformerEncoderLayer does."""
+    """List activation functions kept as attributes, as torch's TransformerEncoderLayer does."""
     functions = ((name, value) for name, value in vars(module).items() if inspect.isroutine(value))
     return [(name, _FUNCTIONS[value]) for name, value in functions if value in _FUNCTIONS]
 
@@ -207,7 +207,7 @@ def held_functions(module: nn.Module) -> list[tuple[str, type[nn.Module]]]:
 def swaps(
     model: nn.Module, is_old: IsOld, make: Callable[[nn.Module], nn.Module]
 ) -> Iterator[tuple[nn.Module, type, dict[str, nn.Module]]]:
-    """Modules to change: the class to give them, and the activations to put into them, by name."""
+    """Yield the modules to change: the class to give them, and the activations to put into them, by name."""
     classes: dict[type, tuple[type, list[str]]] = {}
     for module in model.modules():
         cls = type(module)
@@ -223,7 +223,7 @@ def swaps(
 
 
 def _swap_calls(cls: type, is_old: IsOld) -> tuple[type, list[str]]:
-    """A subclass that calls submodules where `cls` calls the old activation, and their names; or `cls` and none."""
+    """Return a subclass that calls submodules where `cls` calls the old activation, and their names; or `cls`, none."""
     before = _swapped(cls)
     methods, trees, count = dict(before.methods), dict(before.trees), before.count
     for method in methods_with_calls(cls):
@@ -246,7 +246,7 @@ def _swap_calls(cls: type, is_old: IsOld) -> tuple[type, list[str]]:
 
 
 def _rewrite(method: Method, calls: dict[str, _Call]) -> FunctionType:
-    """The method without decorators, calling self.<name>(x) where it called an activation; changes its tree."""
+    """Return the method without decorators, calling self.<name>(x) for each activation; its tree is changed."""
     arguments = method.tree.args
     receiver = (arguments.posonlyargs + arguments.args)[0].arg
     for name, call in calls.items():
@@ -270,7 +270,6 @@ def _rewrite(method: Method, calls: dict[str, _Call]) -> FunctionType:
 
 
 def _with_code(function: FunctionType, code: CodeType, cells: dict[str, CellType]) -> FunctionType:
-    """The function with other code and closure."""
     closure = tuple(cells[name] for name in code.co_freevars)
     new = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
     new.__kwdefaults__ = function.__kwdefaults__
@@ -280,7 +279,7 @@ def _with_code(function: FunctionType, code: CodeType, cells: dict[str, CellType
 
 
 def _decorate_again(outer: Any, inner: FunctionType, new: FunctionType) -> FunctionType | None:
-    """`new` in copies of the decorators that turned `inner` into `outer`; None if one hides what it wraps."""
+    """Wrap `new` in copies of the decorators that turned `inner` into `outer`; None if one hides what it wraps."""
     if outer is inner:
         return new
     if not isinstance(outer, FunctionType):

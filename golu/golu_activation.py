@@ -1,4 +1,4 @@
-"""The documented path of the GoLU module."""
+"""Provide the documented path of the GoLU module."""
 
 from golu.modules import GoLU
 

@@ -1,4 +1,4 @@
-"""The documented path of GoLU with its CUDA kernel. It is the same class everywhere, and runs without CUDA too."""
+"""Provide the documented path of GoLU with its CUDA kernel: the same class, which runs without CUDA too."""
 
 from golu.modules import GoLU as GoLUCUDA
 

@@ -1,4 +1,4 @@
-"""GoLU as torch.nn modules."""
+"""Provide GoLU as a torch.nn module."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ torch.fx.wrap("golu")  # a symbolic trace keeps the call as one node
 
 
 class GoLU(nn.Module):
-    """alpha * x * exp(-beta * exp(-gamma * x)), elementwise (paper: arXiv 2502.03654).
+    """Apply alpha * x * exp(-beta * exp(-gamma * x)) elementwise (paper: arXiv 2502.03654).
 
     Args:
         alpha: scales the output; beta: shifts the gate, to the right if above 1; gamma: its growth rate.

@@ -24,7 +24,7 @@ NewActivation = str | nn.Module | Callable[[], nn.Module]
 
 @dataclass(frozen=True)
 class FunctionalCall:
-    """A place where a module computes an activation by a function."""
+    """Name a place where a module computes an activation by a function."""
 
     path: str  # of the module in the model
     class_name: str  # of the module
@@ -35,13 +35,13 @@ class FunctionalCall:
 
 @dataclass(frozen=True)
 class ActivationReport:
-    """What `find_activations` found; `str` of it is a table."""
+    """Hold what `find_activations` found; `str` of it is a table."""
 
     modules: list[tuple[str, str]]  # path in the model, class name
     functional: list[FunctionalCall]
 
     def counts(self) -> str:
-        """One line: how many of each."""
+        """Count each activation, on one line."""
         modules = Counter(name for _, name in self.modules)
         functional = Counter(call.activation for call in self.functional)
         found = [f"{name} x{n}" for name, n in modules.items()]
@@ -65,7 +65,7 @@ class ActivationReport:
 
 
 def find_activations(model: nn.Module) -> ActivationReport:
-    """The activations of a model: its modules, and the functions that its modules call.
+    """Find the activations of a model: its modules, and the functions that its modules call.
 
     Modules are those of exactly one of torch's elementwise activation classes (or GLU, or GoLU), once each. Attention
     and the softmax family are left out. A GELU with approximate="tanh" is named GELU_tanh.
@@ -84,7 +84,7 @@ def _label(module: nn.Module) -> str:
 
 
 def _functional(model: nn.Module) -> Iterator[tuple[type[nn.Module], FunctionalCall]]:
-    """Every functional call in the model, with the activation's class."""
+    """Yield every functional call in the model, with the activation's class."""
     methods: dict[type, list[Method]] = {}
     for path, module in model.named_modules():
         cls, name = type(module), type(module).__name__
@@ -140,7 +140,7 @@ def replace_activation_by_torch_module(
 def replace_activation_by_name(
     model: nn.Module, old_name: str, new: NewActivation, *, functional: bool = False
 ) -> nn.Module:
-    """`replace_activation_by_torch_module`, with the old activation given by name.
+    """Replace as `replace_activation_by_torch_module` does, with the old activation given by name.
 
     Args:
         old_name: a name of `golu.available_activations` (GELU and GELU_tanh mean one approximation each), of an
@@ -223,7 +223,7 @@ def _replace(model: nn.Module, old: str, is_old: IsOld, new: NewActivation, func
 
 
 def _maker(model: nn.Module, new: NewActivation) -> Callable[[nn.Module], nn.Module]:
-    """A function that makes a new activation to stand in for, or in, a module of the model."""
+    """Return a function that makes a new activation to stand in for, or in, a module of the model."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
 
     def make(place: nn.Module) -> nn.Module:

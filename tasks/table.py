@@ -1,4 +1,4 @@
-"""Every task by name: what tasks.compare takes, and what the contract suite holds to the same promises."""
+"""List every task by name: what tasks.compare takes, and what the contract suite tests."""
 
 import importlib
 

@@ -1,1 +1,1 @@
-"""What every program stands on; knows no task."""
+"""Provide what every program stands on; nothing here imports a task."""

@@ -1,4 +1,4 @@
-"""Which kernel serves a device: detected at its first tensor, then kept.
+"""Choose the kernel of a device: detected at its first tensor, then kept.
 
 `GOLU_KERNEL=formula` in the environment turns the hand-written kernels off.
 """
@@ -13,7 +13,7 @@ from golu import formula
 
 
 class Kernel(NamedTuple):
-    """forward(x, alpha, beta, gamma) and backward(dy, x, alpha, beta, gamma) over plain tensors, without autograd."""
+    """Hold forward(x, alpha, beta, gamma) and backward(dy, x, alpha, beta, gamma) for plain tensors, no autograd."""
 
     name: str
     reason: str
@@ -26,7 +26,7 @@ def _formula(reason: str) -> Kernel:
 
 
 def takes(beta: float, gamma: float) -> bool:
-    """Whether the kernels serve these parameters: beyond, intermediates would leave the range of float."""
+    """Tell whether the kernels serve these parameters: beyond, intermediates would leave the range of float."""
     return 1e-20 < beta < 1e20 and 1e-20 < gamma < 1e20
 
 
@@ -51,7 +51,7 @@ _others = _formula("no kernel is written for this device")
 
 
 def kernel_for(device: str) -> Kernel:
-    """The kernel that serves tensors of this device type ("cpu", "cuda", ...)."""
+    """Return the kernel that serves tensors of this device type ("cpu", "cuda", ...)."""
     global _cpu, _cuda
     if device == "cpu":
         _cpu = _cpu or _detect("cpu")

@@ -1,4 +1,4 @@
-"""The C kernel of cpu.c, through ctypes: a call costs a third of what a registered custom operator does."""
+"""Run the C kernel of cpu.c through ctypes: a call costs a third of what a registered custom operator does."""
 
 import ctypes
 import functools
@@ -23,7 +23,7 @@ _DTYPES = {
 
 
 class CPUKernel:
-    """The loaded library; the formula serves what it does not: other dtypes and parameters, tensors without memory."""
+    """Run the loaded library; the formula serves other dtypes and parameters, and tensors without memory."""
 
     def __init__(self, library: ctypes.CDLL, path: Path, instruction_set: str) -> None:
         self.path = path
@@ -70,12 +70,12 @@ class CPUKernel:
 
 @functools.lru_cache(maxsize=64)
 def _parameters(alpha: float, beta: float, gamma: float) -> Any:
-    """The C array, or False where the formula has to serve."""
+    """Return the C array, or False where the formula has to serve."""
     return (ctypes.c_double * 3)(alpha, beta, gamma) if takes(beta, gamma) else False
 
 
 def load() -> CPUKernel | str:
-    """The kernel, or one sentence that says why there is none and what to do."""
+    """Return the kernel, or one sentence that says why there is none and what to do."""
     path = Path(__file__).with_name("_cpu.so")
     if not path.exists():
         return (

@@ -1,4 +1,4 @@
-"""The CUDA kernel: gate.h, compiled by torch itself (NVRTC) at the first call, and cached on disk by it.
+"""Run the CUDA kernel: gate.h, compiled by torch itself (NVRTC) at the first call, and cached on disk by it.
 
 torch's jiterator wraps the scalar functions below: it walks any strides, reads contiguous memory by vectors,
 splits tensors of more than 2^31 elements, and needs neither nvcc nor a host compiler. For fp16 and bf16 it
@@ -60,7 +60,7 @@ _ENTRY = {
 
 
 def source(direction: str, precision: str, alpha: float, beta: float, gamma: float) -> str:
-    """The code for one direction ("forward", "backward"), precision ("F64", "F32", "HALF") and set of parameters.
+    """Return the code for a direction ("forward", "backward"), a precision ("F64", "F32", "HALF") and parameters.
 
     The parameters are written into it: passed at the call, they would be doubles, which a GPU converts slowly.
     """
@@ -99,7 +99,7 @@ _failed = False
 
 
 def _run(direction: str, tensors: tuple[Tensor, ...], alpha: float, beta: float, gamma: float) -> Tensor | None:
-    """None where the formula has to serve: other dtypes or parameters, or a torch that cannot compile the kernel."""
+    """Run the kernel; None where the formula has to serve: other dtypes or parameters, or it does not compile."""
     global _failed
     x = tensors[-1]
     precision = _PRECISION.get(x.dtype)

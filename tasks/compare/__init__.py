@@ -1,1 +1,1 @@
-"""Activations side by side: the same model, weights and data order with each, over several seeds."""
+"""Compare activations: the same model, weights and data order with each, over several seeds."""

@@ -1,4 +1,4 @@
-"""python -m tasks.compare: which activation for this task? `--help` explains every flag."""
+"""python -m tasks.compare compares activations on a task; `--help` explains every flag."""
 
 import argparse
 import time
@@ -40,7 +40,7 @@ to those stored. The flags below are those of the task; name it before --help to
 
 @dataclass(frozen=True)
 class Chosen:
-    """The program whose task is compared, and what its recipe changes for it."""
+    """Hold the program whose task is compared, and what its recipe changes for it."""
 
     program: TrainingProgram
     compared: Compared | None
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def choose(arguments: Sequence[str] | None) -> Chosen:
-    """Find the task that the command line names, or that its data set has."""
+    """Choose the task that the command line names, or that its data set has."""
     early = Parser("python -m tasks.compare", DESCRIPTION, add_help=False)
     early.add_argument("--task", type=one_of("task", TASKS))
     early.add_argument("--dataset", default="digits")
@@ -97,7 +97,7 @@ def choose(arguments: Sequence[str] | None) -> Chosen:
 def parse_arguments(chosen: Chosen, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the flags of the comparison and those of the task; settings that are not given are None."""
     parser = Parser("python -m tasks.compare", DESCRIPTION)
-    tasks = f"what is trained, by its own recipe: one of {', '.join(TASKS)} (default: what the data set has below)"
+    tasks = f"task to train, with its own recipe: one of {', '.join(TASKS)} (default: the data set's)"
     parser.add_argument("--task", type=one_of("task", TASKS), metavar="NAME", help=tasks)
     flags.add_activations_flag(parser)
     flags.add_baseline_flag(parser)
@@ -106,12 +106,12 @@ def parse_arguments(chosen: Chosen, arguments: Sequence[str] | None) -> argparse
         parser, "stored runs, in DIR/<dataset>/<model>, beside the table", ["--output"], Path("results/compare")
     )
     compared = chosen.compared
-    jobs = "runs trained at once, each in a process with one thread; 1: in this one"
+    jobs = "number of runs trained at once, each in a process with one thread; 1: in this process"
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help=jobs)
     threads = compared.threads if compared else None
     shown = threads or f"{torch.get_num_threads()}, which torch takes"
     parser.add_argument(
-        "--threads", type=positive_int, default=threads, metavar="N", help=f"CPU threads (default: {shown})"
+        "--threads", type=positive_int, default=threads, metavar="N", help=f"number of CPU threads (default: {shown})"
     )
     parser.add_argument(
         "--same-environment", action="store_true",
@@ -119,7 +119,7 @@ def parse_arguments(chosen: Chosen, arguments: Sequence[str] | None) -> argparse
     )  # fmt: skip
     chosen.program.add_task_flags(parser, compared.changes if compared else None)
     if compared:
-        known = f"one of {', '.join(COMPARED)}, or a prepared text in --data; others with --task"
+        known = f"data set: one of {', '.join(COMPARED)}, or a prepared text in --data; others with --task"
         parser.change("--dataset", default="digits", purpose=f"{known} (default: digits)")
         parser.set_defaults(recipe=compared.recipe)
         if compared.limit_train:

@@ -1,4 +1,4 @@
-"""What an activation costs: time of a training step and of inference, and memory, one batch at a time."""
+"""Measure what an activation costs: time of a training step and of inference, and memory, one batch at a time."""
 
 import time
 from collections.abc import Callable
@@ -101,7 +101,7 @@ def _timed(step: Callable[[], None], cuda: bool) -> float:
 
 
 def _memory(task: Task, activation: str, batch: Batch, cuda: bool) -> int:
-    """On CUDA the peak of a training step without the data set; the CPU counts no peak: there `kept_for_backward`."""
+    """Return bytes: on CUDA the peak of a training step without the data set, on the CPU `kept_for_backward`."""
     if not cuda:
         model = _model(task, activation)
         own = (*model.parameters(), *model.buffers())

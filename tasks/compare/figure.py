@@ -1,4 +1,4 @@
-"""The comparison as a picture: how each activation learns, and where it ends."""
+"""Draw the comparison: how each activation learns, and where it ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw(path: Path, comparison: Comparison) -> list[Path]:
 
 
 def meaning(comparison: Comparison) -> str:
-    """What lines and bars are, and which runs are not among them."""
+    """Say what lines and bars are, and which runs are not among them."""
     seeds = len({each.run.seed for each in comparison.runs})
     if seeds == 1:
         text = "One seed: nothing is known of the spread."
@@ -45,7 +45,7 @@ def meaning(comparison: Comparison) -> str:
 
 
 def _learning_curves(axes: Axes, comparison: Comparison) -> None:
-    """Mean validation loss, or what judges where there is none, in a band of its 95% interval."""
+    """Draw the mean validation loss, or what judges where there is none, in a band of its 95% interval."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     metric = next((each for each in comparison.metrics if each.role == "loss"), comparison.metrics[0])
@@ -73,7 +73,7 @@ def _learning_curves(axes: Axes, comparison: Comparison) -> None:
 
 
 def _final(axes: Axes, comparison: Comparison) -> None:
-    """The mean and its 95% interval, and beside them a point for each run; the seeds keep their order in each."""
+    """Draw the mean and its 95% interval, and beside them a point for each run, in the order of the seeds."""
     judge, names = comparison.metrics[0], list(comparison.costs)
     for place, activation in enumerate(names):
         values = [each.final(judge) for each in comparison.converged(activation).values()]

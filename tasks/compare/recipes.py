@@ -1,4 +1,4 @@
-"""What is compared on a data set if no task is named: a task, its recipe, and what differs from that."""
+"""Say what is compared on a data set if no task is named: a task, its recipe, and what differs from that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.cli.errors import UserError
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison of a data set.
+    """Describe the comparison of a data set.
 
     Args:
         task: its name in tasks/table.py.

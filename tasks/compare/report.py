@@ -1,4 +1,4 @@
-"""From runs to tables: a summary of each activation, and its forms for terminal, page and spreadsheet."""
+"""Turn runs into tables: a summary of each activation, and its forms for terminal, page and spreadsheet."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that has ended, and what it reached."""
+    """Hold a run that has ended, and what it reached."""
 
     run: StoredRun
     results: Results
 
     def final(self, metric: Metric) -> float | None:
-        """A number after the last evaluation; None if the run diverged, or the number is not finite."""
+        """Return a number after the last evaluation; None if the run diverged, or the number is not finite."""
         return None if self.results["final"] is None else metric.value(self.results["final"])
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs of several activations and seeds that differ in nothing else, and what each activation costs.
+    """Hold runs of several activations and seeds that differ in nothing else, and what each activation costs.
 
     Args:
         metrics: what the numbers of the runs mean; the first one judges.
@@ -51,29 +51,29 @@ class Comparison:
 
     @property
     def scores(self) -> list[Metric]:
-        """What tables show: the judge first, then the other scores."""
+        """List what tables show: the judge first, then the other scores."""
         return [self.metrics[0], *(each for each in self.metrics[1:] if each.role == "score")]
 
     def of(self, activation: str) -> list[Ended]:
-        """An activation's runs."""
+        """List an activation's runs."""
         return [each for each in self.runs if each.run.activation == activation]
 
     def converged(self, activation: str) -> dict[int, Ended]:
-        """An activation's runs that ended with a number, by seed."""
+        """Return an activation's runs that ended with a number, by seed."""
         return {e.run.seed: e for e in self.of(activation) if e.final(self.metrics[0]) is not None}
 
     def traces(self, activation: str) -> list[Trace]:
-        """Every evaluation of the runs that ended with a number."""
+        """Read every evaluation of the runs that ended with a number."""
         return [each.run.trace() for each in self.converged(activation).values()]
 
     def over_seeds(self, activation: str, when: str, key: str) -> Estimate | None:
-        """The mean of a number over the seeds that have it; None if none has."""
+        """Estimate the mean of a number over the seeds that have it; None if none has."""
         values = [each.results[when][key] for each in self.converged(activation).values() if each.results[when]]
         numbers = [value for value in values if value is not None]
         return estimate(numbers) if numbers else None
 
     def difference(self, activation: str) -> Estimate | None:
-        """The difference to the baseline, paired over the seeds that both have."""
+        """Estimate the difference to the baseline, paired over the seeds that both have."""
         judge = self.metrics[0]
         ours, theirs = ({s: e.final(judge) for s, e in self.converged(a).items()} for a in (activation, self.baseline))
         common = [seed for seed in ours if seed in theirs]
@@ -82,7 +82,7 @@ class Comparison:
         return paired_difference([ours[i] or 0.0 for i in common], [theirs[i] or 0.0 for i in common])
 
     def summaries(self) -> list[Summary]:
-        """One summary for each activation. Runs that diverged are counted, and are in no mean."""
+        """Summarise each activation; runs that diverged are counted, and are in no mean."""
         losses = [each.key for each in self.metrics if each.role == "loss"]
         return [
             {
@@ -123,7 +123,7 @@ def write(output: Path, comparison: Comparison, settings: str, origins: str, ori
 
 
 def settings(task: Task) -> str:
-    """What is trained, on a line."""
+    """Say what is trained, on a line."""
     values = {"dataset": task.dataset, "model": task.model_name} | task.configuration()
     return " ".join(f"{name}={_word(value)}" for name, value in values.items())
 
@@ -133,7 +133,7 @@ def _word(value: Any) -> str:
 
 
 def outcome(run: StoredRun, results: Results, metric: Metric) -> str:
-    """How a run ended, on a line."""
+    """Say how a run ended, on a line."""
     name = f"{run.activation}, seed {run.seed}"
     if results["final"] is None:
         return f"{name}: diverged in {results['axis']} {results['diverged_at']}"
@@ -156,7 +156,7 @@ def origins(environments: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table_rows(comparison: Comparison) -> list[list[str]]:
-    """The table as text, its header first."""
+    """Lay out the table as text, its header first."""
     memory = "peak memory" if comparison.device == "cuda" else "kept for backward"
     judge, *others = comparison.scores
     titles = [judge.label, f"difference to {comparison.baseline}", *(metric.label for metric in others)]
@@ -193,7 +193,7 @@ def _difference(value: Estimate | None) -> str:
 
 
 def number(value: float, sign: str = "") -> str:
-    """Two digits after the point; of a model that has learned nothing, powers of ten."""
+    """Format with two digits after the point; for a model that has learned nothing, with powers of ten."""
     return format(value, f"{sign}.2f" if abs(value) < 1e6 else f"{sign}.3g")
 
 
@@ -203,7 +203,7 @@ def _relative(cost: Mapping[str, Any], name: str, baseline: bool) -> str:
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """What the columns mean, a line each."""
+    """Explain the columns, a line each."""
     memory = {
         "cpu": "kept for backward: what autograd holds after the forward pass of one batch, parameters not counted",
         "cuda": "peak memory: of one training step on one batch, the data set not counted",
@@ -232,7 +232,7 @@ def _run_row(ended: Ended) -> dict[str, Any]:
 
 
 def _flat(summary: Summary) -> dict[str, Any]:
-    """An estimate takes a column for each of its parts."""
+    """Give each part of an estimate its own column."""
     row: dict[str, Any] = {}
     for name, value in summary.items():
         if isinstance(value, dict):

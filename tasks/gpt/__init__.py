@@ -1,1 +1,1 @@
-"""Language modelling: GPT-2's architecture on TinyStories, OpenWebText, or any text."""
+"""Model language by GPT-2's architecture, on TinyStories, OpenWebText, or any text."""

@@ -1,4 +1,4 @@
-"""Loss, perplexity and token accuracy over fixed sequences."""
+"""Measure loss, perplexity and token accuracy over fixed sequences."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ METRICS = (
     ),
     VAL_LOSS,
 )  # fmt: skip
-_LARGEST_LOSS = 100.0  # of those whose exponential is told; far beyond any model that has learned something
+_LARGEST_LOSS = 100.0  # cut to it before the exponential, which would overflow; trained models are far below
 
 
 def evaluate(model: nn.Module, batches: Iterable[Batch], accelerator: Accelerator) -> dict[str, float]:
-    """Means over every token of every process.
+    """Measure means over every token of every process.
 
     Returns:
         val_loss in nats a token, val_perplexity = exp(val_loss) (of a loss up to 100), val_token_accuracy in percent:

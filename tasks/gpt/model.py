@@ -1,4 +1,4 @@
-"""GPT-2's architecture (Radford et al. 2019), with any activation between the two layers of its MLPs."""
+"""Build GPT-2's architecture (Radford et al. 2019), with any activation between the two layers of its MLPs."""
 
 import math
 
@@ -10,7 +10,7 @@ from golu import get_activation_function
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer with learned positions, normalisation before each part, and tied embeddings.
+    """Predict tokens by a transformer with learned positions, normalisation before each part, and tied embeddings.
 
     The initial weights are GPT-2's: normal with a deviation of 0.02, and of 0.02 / sqrt(2 n_layer) where a layer's
     result is added to the residual stream; biases are 0. No activation draws random numbers, so after the same seed
@@ -49,7 +49,7 @@ class GPT(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor, targets: Tensor | None = None) -> Tensor:
-        """The logits of each next token, (N, T, vocabulary_size); or, given targets, their mean cross-entropy.
+        """Return the logits of each next token, (N, T, vocabulary_size); or, given targets, their mean cross-entropy.
 
         Args:
             tokens: int64 (N, T), T at most block_size.
@@ -63,7 +63,7 @@ class GPT(nn.Module):
         return logits if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def flops_per_token(self) -> float:
-        """Of a training step, forward and backward, at full context (Chowdhery et al. 2022, appendix B)."""
+        """Count a token's operations in training, at full context (Chowdhery et al. 2022, appendix B)."""
         parameters = sum(each.numel() for each in self.parameters()) - self.position_embedding.weight.numel()
         width = self.position_embedding.weight.shape[1]
         return 6 * parameters + 12 * len(self.blocks) * width * self.block_size
@@ -83,7 +83,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Causal self-attention."""
+    """Apply causal self-attention."""
 
     def __init__(self, n_head: int, n_embd: int, dropout: float, bias: bool) -> None:
         super().__init__()

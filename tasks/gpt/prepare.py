@@ -1,4 +1,4 @@
-"""What the prepare programs share: texts are tokenised, streamed to disk, and gone on with after a stop."""
+"""Tokenise texts and stream them to disk, to be resumed after a stop: what the prepare programs share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SECONDS = 5.0  # between two entries in the journal, which is what a stop can l
 
 
 class Texts(Protocol):
-    """Texts on disk or in memory."""
+    """Hold texts on disk or in memory."""
 
     def __len__(self) -> int: ...
 
@@ -47,7 +47,7 @@ def write_tokens(
     """Tokenise the texts of each split into <split>.bin; meta.json, written last, makes the folder complete.
 
     Args:
-        source: what the texts are; a journal of another source is not gone on with.
+        source: what the texts are; a journal of another source is not resumed.
         documents: each text stands for itself, and GPT-2's <|endoftext|> comes after it; else they are parts of one.
         workers: threads that tokenise.
 
@@ -137,7 +137,7 @@ def _part(folder: Path, split: str) -> Path:
 
 
 def _journal(folder: Path, source: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """How far each split is."""
+    """Read how far each split is."""
     prepare_folder(folder)
     path = folder / JOURNAL
     if path.exists():
@@ -166,13 +166,13 @@ def prepare_dataset(
     flags.add_data_flag(parser, f"folder of data sets; this one goes to DIR/{name}")
     parser.add_argument(
         "--cache-dir", type=Path, metavar="DIR",
-        help=f"folder of train.bin, val.bin and, in DIR/download, what is downloaded (default: {name} in --data)",
+        help=f"folder to write train.bin and val.bin to, with downloads in DIR/download (default: {name} in --data)",
     )  # fmt: skip
-    workers = "downloads at a time, and tokenising threads"
+    workers = "number of parallel downloads, and of tokenising threads"
     parser.add_argument(
         "--workers", "--num-workers", dest="workers", type=positive_int, default=cores(), metavar="N", help=workers
     )
-    where = "the data set on the Hugging Face hub, or a folder with its parquet files"
+    where = "name of the data set on the Hugging Face hub, or a folder with its parquet files"
     parser.add_argument("--source", default=source, metavar="NAME", help=where)
     options = parser.parse_args(arguments)
     folder = options.cache_dir or options.data / name
@@ -187,10 +187,10 @@ def prepare_dataset(
 
 
 def load_dataset(source: str, folder: Path, workers: int) -> Any:
-    """A data set with a column of texts, by split.
+    """Load a data set with a column of texts, by split.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: it cannot be loaded.
     """
     import datasets
 
@@ -213,7 +213,7 @@ def load_dataset(source: str, folder: Path, workers: int) -> Any:
 
 
 class Column:
-    """The texts of a data set, read when they are asked for.
+    """Read the texts of a data set when they are asked for.
 
     Raises:
         UserError: it has none.

@@ -1,4 +1,4 @@
-"""python -m tasks.gpt.prepare_owt: OpenWebText in GPT-2's vocabulary. `--help` explains every flag."""
+"""python -m tasks.gpt.prepare_owt prepares OpenWebText in GPT-2's vocabulary; `--help` explains every flag."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""python -m tasks.gpt.prepare_text: any text, tokenised. `--help` explains every flag."""
+"""python -m tasks.gpt.prepare_text tokenises any text; `--help` explains every flag."""
 
 import zlib
 from collections.abc import Sequence
@@ -27,22 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m tasks.gpt.prepare_text", DESCRIPTION)
     parser.add_argument(
         "--input", type=Path, nargs="+", default=[], metavar="FILE",
-        help="files in UTF-8 (default: the text in Python's pydoc_data.topics)",
+        help="text files in UTF-8 to tokenise (default: the text in Python's pydoc_data.topics)",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, metavar="DIR",
-        help=f"folder to write to (default: in --data, the first file's name or {EMBEDDED})",
+        help=f"folder to write train.bin and val.bin to (default: in --data, the first file's name or {EMBEDDED})",
     )  # fmt: skip
     parser.add_argument(
         "--vocabulary", type=one_of("vocabulary", KINDS), default=VOCABULARY, metavar="NAME",
-        help="gpt2 (downloaded once), bpe (byte pairs, trained on the text), or characters",
+        help="vocabulary: gpt2 (downloaded once), bpe (byte pairs, trained on the text), or characters",
     )  # fmt: skip
     parser.add_argument(
         "--vocabulary-size", type=positive_int, default=VOCABULARY_SIZE, metavar="N",
-        help="tokens of a vocabulary that is trained, 256 to 65536",
+        help="number of tokens of a bpe vocabulary, 256 to 65536",
     )  # fmt: skip
     parser.add_argument(
-        "--val-fraction", type=unit_float, default=VAL_FRACTION, metavar="X", help="the part of the text for validation"
+        "--val-fraction", type=unit_float, default=VAL_FRACTION, metavar="X", help="fraction of the text for validation"
     )
     flags.add_data_flag(parser, "folder of data sets")
     options = parser.parse_args(arguments)
@@ -59,7 +59,7 @@ def prepare_text(
     size: int = VOCABULARY_SIZE,
     val_fraction: float = VAL_FRACTION,
 ) -> bool:
-    """Tokenise the files, or the embedded text if there are none, into a folder; False: it is there already.
+    """Tokenise the files, or the embedded text if there are none, into a folder; return False if it is there already.
 
     Raises:
         UserError: a file is missing, empty, no UTF-8, or too short to be split; or the folder holds something else.
@@ -87,7 +87,7 @@ def prepare_text(
 
 
 def read(path: Path) -> str:
-    """The text of a file, every character and line end as it is."""
+    """Read the text of a file, every character and line end as it is."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -101,14 +101,14 @@ def read(path: Path) -> str:
 
 
 def embedded() -> str:
-    """Python's help on its own language: English prose with examples, and part of every Python."""
+    """Return Python's help on its own language: English prose with examples, and part of every Python."""
     from pydoc_data.topics import topics
 
     return "\n".join(topics.values())
 
 
 def pieces(text: str) -> list[str]:
-    """The text in pieces of about a mebibyte; joined they are the text."""
+    """Split the text into pieces of about a mebibyte; joined they are the text."""
     parts, start = [], 0
     while start < len(text):
         end = text.find("\n", start + _PIECE) + 1

@@ -1,4 +1,4 @@
-"""python -m tasks.gpt.sample: text from a trained model. `--help` explains every flag."""
+"""python -m tasks.gpt.sample draws text from a trained model; `--help` explains every flag."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workbench.training.launch import check_device
 from workbench.training.seeding import seed_everything
 
 DESCRIPTION = """\
-Let a trained model go on with a text. The checkpoint has all that it takes: weights, recipe and vocabulary.
+Have a trained model continue a text. The checkpoint has all that it takes: weights, recipe and vocabulary.
 
   python -m tasks.gpt.sample --checkpoint results/pydoc_topics/tiny/GoLU/checkpoint_0.pth --start "The statement"
 """
@@ -33,18 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m tasks.gpt.sample", DESCRIPTION)
     parser.add_argument(
         "--checkpoint", type=Path, default=Path("results/pydoc_topics/tiny/GoLU/checkpoint_0.pth"), metavar="FILE",
-        help="of a training with tasks.gpt.train",
+        help="checkpoint of a training with tasks.gpt.train",
     )  # fmt: skip
     parser.add_argument(
-        "--start", default="\n", metavar="TEXT", help="what the model goes on with (default: a new line)"
+        "--start", default="\n", metavar="TEXT", help="text that the model continues (default: a new line)"
     )
-    parser.add_argument("--num-samples", type=positive_int, default=1, metavar="N", help="how many texts")
-    parser.add_argument("--max-new-tokens", type=positive_int, default=200, metavar="N", help="the length of each")
+    parser.add_argument("--num-samples", type=positive_int, default=1, metavar="N", help="number of texts to draw")
+    parser.add_argument("--max-new-tokens", type=positive_int, default=200, metavar="N", help="tokens drawn per text")
     parser.add_argument(
         "--temperature", type=non_negative_float, default=0.8, metavar="X",
-        help="1: as the model predicts; less: what is probable more often; 0: always the most probable",
+        help="temperature: 1 as the model predicts, less favours probable tokens, 0 always the most probable",
     )  # fmt: skip
-    parser.add_argument("--top-k", type=positive_int, metavar="N", help="draw from the N most probable (default: all)")
+    parser.add_argument("--top-k", type=positive_int, metavar="N", help="draw from the N top tokens (default: all)")
     flags.add_seed_flag(parser, "seed of the draws")
     flags.add_device_flag(parser)
     options = parser.parse_args(arguments)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def load(path: Path) -> tuple[GPT, Vocabulary]:
-    """The model of a checkpoint, for evaluation, and its vocabulary.
+    """Load the model of a checkpoint, for evaluation, and its vocabulary.
 
     Raises:
         UserError: it is missing, broken, or of another task.
@@ -91,7 +91,7 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
 def generate(
     model: GPT, tokens: Tensor, count: int, vocabulary_size: int, temperature: float = 1.0, top_k: int | None = None
 ) -> Tensor:
-    """The tokens, int64 (N, T), and `count` more, drawn one after the other: (N, T + count).
+    """Return the tokens, int64 (N, T), and `count` more, drawn one after the other: (N, T + count).
 
     Args:
         vocabulary_size: tokens from this one on are never drawn; the model may have more, for speed.

@@ -1,4 +1,4 @@
-"""The settings of a training; each is a flag, and tasks/gpt/config has named sets of them."""
+"""Define the settings of a training; each is a flag, and tasks/gpt/config has named sets of them."""
 
 from dataclasses import dataclass
 
@@ -12,38 +12,38 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Settings:
-    """With data, activation and seed, all that the numbers of a run depend on."""
+    """Hold all that the numbers of a run depend on, with data, activation and seed."""
 
-    model: str = setting(str, "tiny", "the recipe")
-    n_layer: int = setting(positive_int, 12, "layers")
-    n_head: int = setting(positive_int, 12, "attention heads of a layer")
+    model: str = setting(str, "tiny", "name of the recipe")
+    n_layer: int = setting(positive_int, 12, "number of layers")
+    n_head: int = setting(positive_int, 12, "number of attention heads in a layer")
     n_embd: int = setting(positive_int, 768, "width of the residual stream")
-    block_size: int = setting(positive_int, 1024, "tokens of context")
-    dropout: float = setting(unit_float, 0.0, "after embeddings, attention and MLPs")
+    block_size: int = setting(positive_int, 1024, "number of tokens of context")
+    dropout: float = setting(unit_float, 0.0, "dropout after embeddings, attention and MLPs; 0 turns it off")
     bias: bool = setting(bool, False, "biases in linear layers and norms")
-    vocab_multiple: int = setting(positive_int, 64, "the rows of the embedding are made a multiple of this, for speed")
-    batch_size: int = setting(positive_int, 12, "sequences that a process runs through the model at once, at most")
+    vocab_multiple: int = setting(positive_int, 64, "the embedding has a multiple of so many rows, for speed")
+    batch_size: int = setting(positive_int, 12, "largest number of sequences in a batch, which one process takes")
     gradient_accumulation_steps: int = setting(
-        positive_int, 40, "batches of a step over all processes; a step has this times --batch-size sequences"
+        positive_int, 40, "accumulated batches over all processes; a step has this times --batch-size sequences"
     )
-    max_iters: int = setting(positive_int, 600000, "steps of the training")
+    max_iters: int = setting(positive_int, 600000, "number of training steps")
     epochs: int | None = setting(
         positive_int,
         None,
-        "passes over the text instead of --max-iters, each evaluated; a warm-up longer than a fifth of them is cut",
+        "number of epochs, each evaluated, instead of --max-iters; warm-up takes at most a fifth of them",
     )
-    learning_rate: float = setting(positive_float, 6e-4, "the highest learning rate")
-    warmup_iters: int = setting(non_negative_int, 2000, "steps in which it rises from near 0")
-    lr_decay_iters: int | None = setting(positive_int, None, "steps until it is lowest; none: all")
-    min_lr: float | None = setting(non_negative_float, None, "the lowest learning rate; none: a tenth of the highest")
-    decay_lr: bool = setting(bool, True, "the learning rate rises and falls along a cosine, or is constant")
-    weight_decay: float = setting(non_negative_float, 0.1, "of matrices; biases and norms have none")
-    beta1: float = setting(unit_float, 0.9, "of AdamW")
-    beta2: float = setting(unit_float, 0.95, "of AdamW")
-    grad_clip: float = setting(non_negative_float, 1.0, "largest norm of the gradient; 0: any")
-    eval_interval: int = setting(positive_int, 1000, "steps between two evaluations")
+    learning_rate: float = setting(positive_float, 6e-4, "highest learning rate")
+    warmup_iters: int = setting(non_negative_int, 2000, "warm-up steps, in which the learning rate rises from near 0")
+    lr_decay_iters: int | None = setting(positive_int, None, "step with the lowest learning rate; none: the last")
+    min_lr: float | None = setting(non_negative_float, None, "lowest learning rate; none: a tenth of the highest")
+    decay_lr: bool = setting(bool, True, "warm-up and cosine decay of the learning rate; off: it is constant")
+    weight_decay: float = setting(non_negative_float, 0.1, "weight decay of all but biases and norms")
+    beta1: float = setting(unit_float, 0.9, "beta1 of AdamW")
+    beta2: float = setting(unit_float, 0.95, "beta2 of AdamW")
+    grad_clip: float = setting(non_negative_float, 1.0, "gradient clipping: largest gradient norm; 0 turns it off")
+    eval_interval: int = setting(positive_int, 1000, "number of steps between evaluations")
     eval_iters: int = setting(positive_int, 200, "validation batches of --batch-size sequences, spread over the text")
-    dtype: str | None = setting(str, None, "float32, bfloat16 or float16 where safe; none: bfloat16 on a GPU")
+    dtype: str | None = setting(str, None, "precision: float32, bfloat16 or float16 if safe; none: bfloat16 on a GPU")
 
     def __post_init__(self) -> None:
         if self.n_embd % self.n_head:
@@ -55,5 +55,5 @@ class Settings:
 
     @property
     def step_sequences(self) -> int:
-        """Sequences of a step, whatever the number of processes."""
+        """Return the sequences of a step, whatever the number of processes."""
         return self.batch_size * self.gradient_accumulation_steps

@@ -1,4 +1,4 @@
-"""Language modelling on a prepared text."""
+"""Train a language model on a prepared text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class LanguageModelling(Task):
-    """A GPT. Between two evaluations it counts an epoch; its samples are sequences, and its speed is in tokens."""
+    """Train a GPT; an epoch lies between two evaluations, samples are sequences, and the speed is in tokens."""
 
     settings: Settings
     metrics = METRICS
@@ -56,7 +56,7 @@ class LanguageModelling(Task):
         self.take(tokens, device)
 
     def take(self, tokens: TokenFiles, device: torch.device) -> None:
-        """Have this text as the data."""
+        """Take this text as the data."""
         size, source = self.settings.block_size, self.source
         train = _limited("train", tokens.train, source.limit_train, size)
         tokens = replace(tokens, train=train, val=_limited("val", tokens.val, source.limit_val, size))
@@ -70,7 +70,7 @@ class LanguageModelling(Task):
         )  # fmt: skip
 
     def _plan(self, tokens: int) -> Settings:
-        """The settings in steps, whether they were given in steps or in passes over the text."""
+        """Return the settings in steps, whether they were given in steps or in epochs."""
         settings = self.settings
         if settings.epochs is None:
             return settings
@@ -85,14 +85,14 @@ class LanguageModelling(Task):
         return replace(settings, max_iters=steps, eval_interval=per_epoch, warmup_iters=warmup)
 
     def _accumulation(self) -> int:
-        """As few batches a step and process as leave none larger than the setting."""
+        """Return how few batches a step and process can have, none of them larger than the setting."""
         share = max(1, self.batch_size // process_count())
         largest = self.settings.batch_size
         return next(n for n in range(1, share + 1) if share % n == 0 and share <= n * largest)
 
     @property
     def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """The vocabulary, so that a checkpoint is all that sampling needs."""
+        """Return the vocabulary, so that a checkpoint is all that sampling needs."""
         return {"vocabulary": self.tokens.vocabulary}
 
     @property
@@ -112,7 +112,7 @@ class LanguageModelling(Task):
         return build_model(self.settings, self.tokens.vocabulary_size, activation).to(self.device)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """AdamW; its weight decay leaves biases, norms and what an activation learns alone."""
+        """Make AdamW, whose weight decay leaves out biases, norms and what an activation learns."""
         s = self.settings
         groups = parameter_groups(model, s.weight_decay, 0.0)
         return torch.optim.AdamW(groups, s.learning_rate, (s.beta1, s.beta2), fused=True)
@@ -152,7 +152,7 @@ def build_model(settings: Settings, vocabulary_size: int, activation: str) -> GP
 
 
 def step_rates(settings: Settings) -> list[float]:
-    """The learning rate of each step."""
+    """Return the learning rate of each step."""
     rate, steps = settings.learning_rate, settings.max_iters
     if not settings.decay_lr:
         return [rate] * steps
@@ -161,7 +161,7 @@ def step_rates(settings: Settings) -> list[float]:
 
 
 def _limited(split: str, tokens: NDArray[np.uint16], limit: int | None, block_size: int) -> NDArray[np.uint16]:
-    """The first tokens of a split, as many as the flag says."""
+    """Take the first tokens of a split, as many as the flag says."""
     if limit is not None and not block_size < limit <= len(tokens):
         raise UserError(
             f"--limit-{split} {limit} is out of range: it takes {block_size + 1} (a context and the token after it) to "

@@ -1,4 +1,4 @@
-"""Tokenised text on disk: train.bin and val.bin, uint16, with meta.json and vocabulary.json beside them."""
+"""Read and check tokenised text: train.bin and val.bin, uint16, with meta.json and vocabulary.json beside them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 2**24  # bytes that are read at once for a checksum
 
 @dataclass(frozen=True)
 class TokenFiles:
-    """A prepared text, its tokens left on disk until they are needed."""
+    """Hold a prepared text, its tokens left on disk until they are needed."""
 
     folder: Path
     train: NDArray[np.uint16]
@@ -35,7 +35,7 @@ class TokenFiles:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the numbers of a run depend on."""
+        """Return the vocabulary's name and size, for a run's configuration."""
         return {"vocabulary": name_of(self.vocabulary), "vocabulary_size": self.vocabulary_size}
 
     def fingerprint(self) -> str:
@@ -55,7 +55,7 @@ class TokenFiles:
 
 
 def dataset_folder(root: Path, name: str) -> Path:
-    """Where the text of a name is.
+    """Return the folder of the text of this name.
 
     Raises:
         UserError: it is a path, which would put results elsewhere too.
@@ -66,7 +66,7 @@ def dataset_folder(root: Path, name: str) -> Path:
 
 
 def open_tokens(folder: Path) -> TokenFiles:
-    """The prepared text in a folder; one without meta.json, as nanoGPT's, is taken to be in GPT-2's vocabulary.
+    """Open the prepared text in a folder; one without meta.json, as nanoGPT's, is taken to be in GPT-2's vocabulary.
 
     Raises:
         UserError: a file is missing, empty, of odd size, or not as long as meta.json says.
@@ -112,7 +112,7 @@ def _maker(folder: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """One of the files beside the tokens."""
+    """Read one of the files beside the tokens."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -123,7 +123,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def checksum(path: Path) -> str:
-    """The CRC-32 of a file, as meta.json has it."""
+    """Return the CRC-32 of a file, as meta.json has it."""
     crc = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -132,7 +132,7 @@ def checksum(path: Path) -> str:
 
 
 def is_prepared(folder: Path, source: dict[str, Any]) -> bool:
-    """Whether the folder holds this source, whole; every byte is read.
+    """Tell whether the folder holds this source, whole; every byte is read.
 
     Raises:
         UserError: it holds another one, or its files have changed since they were written.
@@ -152,7 +152,7 @@ def is_prepared(folder: Path, source: dict[str, Any]) -> bool:
 
 
 def write_meta(folder: Path, vocabulary: Vocabulary, source: dict[str, Any], splits: dict[str, dict[str, Any]]) -> None:
-    """What makes the files of a folder complete: their vocabulary, then meta.json."""
+    """Write what makes the files of a folder complete: their vocabulary, then meta.json."""
     description = vocabulary.description()
     write_json(folder / VOCABULARY, description)
     meta = {"vocabulary": name_of(description), "vocabulary_size": vocabulary.size, "dtype": "uint16"}

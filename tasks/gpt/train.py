@@ -1,4 +1,4 @@
-"""python -m tasks.gpt.train: a GPT with one activation and one seed. `--help` explains every flag."""
+"""python -m tasks.gpt.train trains a GPT with one activation and one seed; `--help` explains every flag."""
 
 from tasks.gpt.config import RECIPES
 from tasks.gpt.prepare_text import EMBEDDED
@@ -23,12 +23,12 @@ a flag; without it the recipe of --model-name holds."""
 def _add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--init-from", type=one_of("beginning", ("scratch", "resume")), metavar="NAME",
-        help="scratch: there must be no checkpoint yet; resume: there must be one (default: resume if there is one)",
+        help="beginning: scratch allows no checkpoint, resume demands one (default: resume if there is one)",
     )  # fmt: skip
 
 
 def check_beginning(options: Options, run: StoredRun) -> None:
-    """Check that the run begins as the user thinks it does.
+    """Check that the run begins as --init-from says.
 
     Raises:
         UserError: it does not.
@@ -49,7 +49,7 @@ PROGRAM = TrainingProgram(
     task_class=LanguageModelling,
     recipes=RECIPES,
     recipe_flags=["--model-name", "--model"],
-    datasets="tiny_stories, open_web_text, or any other folder of a prepared text",
+    datasets="data set: tiny_stories, open_web_text, or any other folder of a prepared text",
     dataset=EMBEDDED,
     unit="tokens",
     aliases={"results": ["--results-path"], "data": ["--dataset-path", "--data-dir"], "learning_rate": ["--lr"]},

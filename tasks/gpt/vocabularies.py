@@ -1,4 +1,4 @@
-"""From text to tokens and back, without loss: GPT-2's vocabulary, one trained on the text, or its characters."""
+"""Turn text into tokens and back, without loss: by GPT-2's vocabulary, one trained on the text, or its characters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SMALLEST_BPE = 256  # the bytes
 
 
 class Vocabulary(Protocol):
-    """`decode(encode(text))` is the text, whatever it holds."""
+    """Turn text into tokens and back: `decode(encode(text))` is the text, whatever it holds."""
 
     size: int
     start: int | None  # the token that stands before a text, if there is one
@@ -30,12 +30,12 @@ class Vocabulary(Protocol):
     def decode(self, tokens: Sequence[int]) -> str: ...
 
     def description(self) -> dict[str, Any]:
-        """All that `described` needs to make it again, for JSON."""
+        """Return all that `described` needs to make it again, for JSON."""
         ...
 
 
 class GPT2:
-    """The byte-pair encoding of GPT-2, through tiktoken, which downloads it once.
+    """Use the byte-pair encoding of GPT-2, through tiktoken, which downloads it once.
 
     Raises:
         UserError: it is not on this machine, and cannot be downloaded.
@@ -65,7 +65,7 @@ class GPT2:
 
 
 class BPE:
-    """Byte-pair encoding over bytes (Sennrich et al. 2016, Radford et al. 2019), through tokenizers.
+    """Use byte-pair encoding over bytes (Sennrich et al. 2016, Radford et al. 2019), through tokenizers.
 
     Args:
         tokenizer: as the library stores it: the content of a tokenizer.json.
@@ -82,7 +82,7 @@ class BPE:
 
     @classmethod
     def trained(cls, texts: Iterable[str], size: int) -> BPE:
-        """With the merges that are most frequent in the texts; fewer than `size` tokens if there are no more pairs."""
+        """Learn the merges that are most frequent in the texts; fewer than `size` tokens if there are no more pairs."""
         from tokenizers import Tokenizer
         from tokenizers.decoders import ByteLevel as Decoder
         from tokenizers.models import BPE as Model
@@ -107,7 +107,7 @@ class BPE:
 
 
 class Characters:
-    """Each character that occurs is a token.
+    """Make each character that occurs a token.
 
     Args:
         characters: all of them, in the order of their tokens.
@@ -128,7 +128,7 @@ class Characters:
         return cls("".join(sorted(found)))
 
     def encode(self, text: str) -> Tokens:
-        """Raises UserError at a character that is not in the vocabulary."""
+        """Encode each character; raise a UserError at one that is not in the vocabulary."""
         codes = _codes(text)
         places = np.searchsorted(self._characters, codes, sorter=self._sorted)
         found = self._sorted[np.minimum(places, self.size - 1)]
@@ -153,7 +153,7 @@ def _text(codes: NDArray[np.uint32]) -> str:
 
 
 def make(kind: str, texts: Sequence[str], train: Sequence[str], size: int) -> Vocabulary:
-    """The vocabulary of a kind for the texts.
+    """Make the vocabulary of a kind for the texts.
 
     Args:
         texts: all that it has to encode.
@@ -178,7 +178,7 @@ def make(kind: str, texts: Sequence[str], train: Sequence[str], size: int) -> Vo
 
 
 def described(description: dict[str, Any]) -> Vocabulary:
-    """The vocabulary that has this description.
+    """Make the vocabulary that has this description.
 
     Raises:
         UserError: there is none.
@@ -202,7 +202,7 @@ def described(description: dict[str, Any]) -> Vocabulary:
 
 
 def name_of(description: dict[str, Any]) -> str:
-    """A short name that tells vocabularies apart, as bpe-1c291ca3."""
+    """Return a short name that tells vocabularies apart, as bpe-1c291ca3."""
     if description.get("kind") == "gpt2":
         return "gpt2"
     content = json.dumps(description, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""Batches of sequences cut out of the tokens: which ones make up a step, and which are evaluated."""
+"""Cut batches of sequences out of the tokens: which ones make up a step, and which are evaluated."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ Batch = tuple[Tensor, Tensor]  # tokens and what comes after each of them, int64
 
 
 class Windows:
-    """Sequences of `block_size` tokens: random ones to train on, fixed ones to evaluate.
+    """Yield sequences of `block_size` tokens: random ones to train on, fixed ones to evaluate.
 
     A step's are drawn with replacement, by the seed and the step alone, and dealt out to processes and batches.
 
@@ -56,7 +56,7 @@ class Windows:
                 yield self._batch("val", part)
 
     def example(self, count: int) -> Batch:
-        """So many training sequences, spread evenly over the text."""
+        """Return `count` training sequences, spread evenly over the text."""
         last = len(self._tokens.train) - 1 - self._block_size
         return self._batch("train", torch.arange(count) * last // max(1, count - 1))
 

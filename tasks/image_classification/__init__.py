@@ -1,1 +1,1 @@
-"""Image classification on ImageNet-1K, or any folder of images, with torchvision's and timm's models."""
+"""Classify the images of ImageNet-1K, or of any folder, with torchvision's and timm's models."""

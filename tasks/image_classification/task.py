@@ -1,4 +1,4 @@
-"""Torchvision's classifiers on images from files."""
+"""Train torchvision's classifiers on images from files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TorchvisionClassification(FileClassification):
-    """A classifier of torchvision, trained as torchvision's reference trains it."""
+    """Train a classifier of torchvision as torchvision's reference does."""
 
     settings: Settings
 
@@ -57,7 +57,7 @@ class TorchvisionClassification(FileClassification):
         return epoch_rates(self.settings)
 
     def average(self, model: nn.Module, steps_per_epoch: int) -> ModelEmaV3 | None:
-        """As torchvision's reference: the decay is made for the number of updates, and starts after warm-up."""
+        """Average after warm-up as torchvision's reference does, with a decay made for the number of updates."""
         settings = self.settings
         if not settings.model_ema:
             return None
@@ -73,7 +73,7 @@ class TorchvisionClassification(FileClassification):
 
 
 def epoch_rates(settings: Settings) -> list[float]:
-    """The learning rate of each epoch: warm-up, then the schedule over what is left."""
+    """Return the learning rate of each epoch: warm-up, then the schedule over what is left."""
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import (
         ConstantLR,
@@ -104,7 +104,7 @@ def epoch_rates(settings: Settings) -> list[float]:
 
 
 def _transforms(settings: Settings) -> tuple[Transform, Transform]:
-    """Of training and of validation images."""
+    """Make the transforms of training and of validation images."""
     from torchvision.transforms import v2
 
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -130,7 +130,7 @@ def _transforms(settings: Settings) -> tuple[Transform, Transform]:
 
 
 class _Loss:
-    """Cross-entropy of a training batch, mixed if it shall be, with smoothed labels."""
+    """Compute the cross-entropy of a training batch, with mixup or cutmix if set, and smoothed labels."""
 
     def __init__(self, settings: Settings, classes: int) -> None:
         from torchvision.transforms import v2

@@ -1,4 +1,4 @@
-"""Models of timm on images from files, trained as timm's script trains them."""
+"""Train models of timm on images from files, as timm's script does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TimmClassification(FileClassification):
-    """Any model of timm. Its batch is that of a process, as timm's is."""
+    """Train any model of timm; its batch size is that of a process, as timm's is."""
 
     settings: Settings
 
@@ -87,7 +87,7 @@ class TimmClassification(FileClassification):
 
 
 def _transforms(settings: Settings, model: nn.Module) -> tuple[tuple[Transform, Transform], int]:
-    """Of training and of validation images, and the side of what they give."""
+    """Make the transforms of training and of validation images, and the side of what they give."""
     from timm.data import create_transform, resolve_data_config
 
     config = resolve_data_config(
@@ -114,7 +114,7 @@ def _transforms(settings: Settings, model: nn.Module) -> tuple[tuple[Transform, 
 
 
 class _Loss:
-    """Cross-entropy of a training batch, mixed if it shall be, with smoothed labels."""
+    """Compute the cross-entropy of a training batch, with mixup or cutmix if set, and smoothed labels."""
 
     def __init__(self, settings: Settings, classes: int) -> None:
         from timm.data import Mixup

@@ -1,4 +1,4 @@
-"""python -m tasks.image_classification.timm_training_script: EfficientNet-B0, or any model of timm."""
+"""python -m tasks.image_classification.timm_training_script trains EfficientNet-B0, or any model of timm."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""python -m tasks.image_classification.train: torchvision's classifiers. `--help` explains every flag."""
+"""python -m tasks.image_classification.train trains torchvision's classifiers; `--help` explains every flag."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""Small models on small images: CIFAR ResNets, a wide and a dense one, a small ViT, and the ablations with MLPs."""
+"""Train small models on small images: CIFAR ResNets, WRN, DenseNet, a small ViT, and the ablations with MLPs."""

@@ -1,4 +1,4 @@
-"""MLPs against what they are trained with: which trainings there are, and the stored ones.
+"""Define the ablations with MLPs: which trainings there are, and the stored ones.
 
 Three sweeps, each two-dimensional: the number of blocks against the learning rate, the epochs, and the batch size.
 What a sweep does not vary has its base value. The learning rate is constant, so a training of 8 epochs contains those
@@ -30,7 +30,7 @@ SWEEPS = {"lr": "learning rate", "epochs": "epochs", "batch_size": "batch size"}
 
 @dataclass(frozen=True)
 class Point:
-    """One training; how many epochs it lasts changes nothing in those before."""
+    """Name one training; how many epochs it lasts changes nothing in those before."""
 
     activation: str
     seed: int
@@ -40,12 +40,12 @@ class Point:
     epochs: int
 
     def stored_in(self, results: Path, dataset: str) -> StoredRun:
-        """Where the training is stored."""
+        """Return where the training is stored."""
         variant = f"lr{self.lr!r}_batch{self.batch_size}_epochs{self.epochs}"
         return StoredRun(root_of(results), dataset, f"mlp_{self.blocks}", self.activation, self.seed, variant)
 
     def planned(self, results: Path, source: Source, machine: Machine) -> Planned:
-        """The training, for a plan."""
+        """Return the training for a plan."""
         settings = replace(
             RECIPES[f"mlp_{self.blocks}"], epochs=self.epochs, lr=self.lr, batch_size=self.batch_size, augment=False
         )
@@ -54,7 +54,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Ended:
-    """A training that has ended."""
+    """Hold a training that has ended."""
 
     run: StoredRun
     results: Results
@@ -62,7 +62,7 @@ class Ended:
 
     @classmethod
     def of(cls, run: StoredRun, results: Results) -> Ended:
-        """The training with these results, and its trace.
+        """Return the training with these results, and its trace.
 
         Raises:
             UserError: the trace is missing, damaged or incomplete.
@@ -74,19 +74,19 @@ class Ended:
         return cls(run, results, trace)
 
     def at(self, epoch: int) -> dict[str, Any] | None:
-        """The numbers after an epoch; None if it had diverged by then."""
+        """Return the numbers after an epoch; None if it had diverged by then."""
         diverged = self.results["diverged_at"]
         return None if diverged is not None and epoch >= diverged else self.trace[epoch - 1]
 
     @property
     def outcome(self) -> list[dict[str, Any]]:
-        """All of its numbers but the times."""
+        """List all of its numbers but the times."""
         return [{name: v for name, v in entry.items() if "second" not in name} for entry in self.trace]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The values of each axis, and the base values; every training lasts for the most epochs."""
+    """Hold the values of each axis, and the base values; every training lasts for the most epochs."""
 
     activations: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -99,22 +99,22 @@ class Grid:
 
     @property
     def base_epochs(self) -> int:
-        """The epochs of what does not sweep them."""
+        """Return the epochs of the sweeps that do not vary them."""
         return max(self.epochs)
 
     def values(self, sweep: str) -> Sequence[float]:
-        """What `sweep`, a name in SWEEPS, varies beside the number of blocks."""
+        """Return what `sweep`, a name in SWEEPS, varies beside the number of blocks."""
         return {"lr": self.learning_rates, "epochs": self.epochs, "batch_size": self.batch_sizes}[sweep]
 
     def training(self, sweep: str, activation: str, seed: int, blocks: int, value: float) -> tuple[Point, int]:
-        """The point of `sweep` at `value`, and the epoch that shows it."""
+        """Return the point of `sweep` at `value`, and the epoch that shows it."""
         setting: dict[str, Any] = {"lr": self.lr, "epochs": self.base_epochs, "batch_size": self.batch_size}
         setting[sweep] = value
         point = Point(activation, seed, blocks, setting["lr"], setting["batch_size"], max(self.epochs))
         return point, setting["epochs"]
 
     def trainings(self) -> list[Point]:
-        """Every training once, all activations of a seed before the next seed."""
+        """List every training once, all activations of a seed before the next seed."""
         points = [
             self.training(sweep, activation, seed, blocks, value)[0]
             for seed in self.seeds
@@ -130,18 +130,17 @@ class Grid:
 
 
 def root_of(results: Path) -> Path:
-    """The folder of all ablations."""
+    """Return the folder of all ablations."""
     return results / "small_ablation"
 
 
 def folder_of(results: Path, dataset: str) -> Path:
-    """The folder of one ablation: its runs, its grid, its tables and figures."""
+    """Return the folder of one ablation: its runs, its grid, its tables and figures."""
     return root_of(results) / dataset
 
 
 def store_grid(folder: Path, grid: Grid) -> None:
-    """Store what the last command asked for: it tells the figures which values are the base values, and what is
-    missing."""
+    """Store what the last command asked for, which tells the figures the base values, and what is missing."""
     write_json(folder / "grid.json", asdict(grid))
 
 
@@ -166,7 +165,7 @@ def load_runs(results: Path, dataset: str) -> dict[Point, Ended]:
     """Read every training that has ended.
 
     Raises:
-        UserError: a file is none, or they are not all of one configuration.
+        UserError: a file is no stored run, or not what its name says.
     """
     runs: dict[Point, Ended] = {}
     for path in sorted(folder_of(results, dataset).glob("mlp_*/*/results_*.json")):
@@ -214,7 +213,7 @@ def load_merged(results_paths: list[Path], dataset: str) -> tuple[Grid, dict[Poi
 
 
 def _require_together(folder: Path, ended: Ended, first: Ended) -> None:
-    """Only runs of one configuration are compared."""
+    """Refuse runs of another configuration."""
     stored, wanted = (
         {name: value for name, value in each.results["configuration"].items() if name not in (*VARIED, "epochs")}
         for each in (ended, first)
@@ -223,7 +222,7 @@ def _require_together(folder: Path, ended: Ended, first: Ended) -> None:
 
 
 def _filled_grid(grids: dict[Path, Grid], runs: dict[Point, Ended]) -> Grid:
-    """The grids as one, with the activations, seeds and values that only runs have."""
+    """Merge the grids, with the activations, seeds and values that only runs have."""
     (first_folder, first), *others = grids.items()
     for folder, grid in others:
         for name, a, b in (

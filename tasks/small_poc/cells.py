@@ -1,4 +1,4 @@
-"""The cells of an ablation's sweeps: a point over all seeds, and the best of them."""
+"""Gather the cells of an ablation's sweeps: a point over all seeds, and the best of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.output.estimates import Estimate, estimate
 
 @dataclass(frozen=True)
 class Cell:
-    """A point of a sweep over all seeds: for each stored seed the epoch's numbers, None if it had diverged by then."""
+    """Hold a point of a sweep over all seeds: by stored seed, the epoch's numbers; None if it had diverged by then."""
 
     activation: str
     blocks: int
@@ -21,21 +21,21 @@ class Cell:
 
     @property
     def diverged(self) -> int:
-        """How many seeds had diverged."""
+        """Count the seeds that had diverged."""
         return sum(each is None for each in self.by_seed.values())
 
     def converged(self, metric: str) -> dict[int, float]:
-        """val_loss or val_accuracy of each seed that has one."""
+        """Return val_loss or val_accuracy of each seed that has one."""
         return {seed: each[metric] for seed, each in self.by_seed.items() if each is not None}
 
     def estimate(self, metric: str) -> Estimate | None:
-        """The mean over the seeds that did not diverge; None if there are none."""
+        """Estimate the mean over the seeds that did not diverge; None if there are none."""
         values = list(self.converged(metric).values())
         return estimate(values) if values else None
 
 
 def cells(grid: Grid, runs: dict[Point, Ended], sweep: str) -> Iterator[Cell]:
-    """Every cell of the sweep, whether or not there are runs of it."""
+    """Yield every cell of the sweep, whether or not there are runs of it."""
     for activation in grid.activations:
         for blocks in grid.blocks:
             for value in grid.values(sweep):
@@ -48,7 +48,7 @@ def cells(grid: Grid, runs: dict[Point, Ended], sweep: str) -> Iterator[Cell]:
 
 
 def best(some: Iterable[Cell], metric: str) -> tuple[Cell, Estimate] | None:
-    """The cell with the lowest mean loss or highest mean accuracy; those in which a run diverged do not compete."""
+    """Return the cell of the lowest mean loss or highest mean accuracy among those in which no run diverged."""
     estimates = [(cell, cell.estimate(metric)) for cell in some if not cell.diverged]
     found = [(cell, result) for cell, result in estimates if result is not None]
     sign = -1 if metric == "val_loss" else 1
@@ -56,7 +56,7 @@ def best(some: Iterable[Cell], metric: str) -> tuple[Cell, Estimate] | None:
 
 
 def csv_rows(grid: Grid, sweep: str, some: Iterable[Cell]) -> list[dict[str, Any]]:
-    """A row for each cell: means and standard errors over the seeds that did not diverge."""
+    """Make a row for each cell: means and standard errors over the seeds that did not diverge."""
     rows = []
     for cell in some:
         point, epoch = grid.training(sweep, cell.activation, grid.seeds[0], cell.blocks, cell.value)

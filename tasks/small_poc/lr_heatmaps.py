@@ -1,4 +1,4 @@
-"""python -m tasks.small_poc.lr_heatmaps: accuracy by blocks and learning rate, and its difference to a baseline."""
+"""python -m tasks.small_poc.lr_heatmaps draws accuracy by blocks and learning rate, and differences to a baseline."""
 
 import math
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """The cells of the sweep of learning rates, compared with each other."""
+    """Compare the cells of the sweep of learning rates with each other."""
 
     grid: Grid
     panels: Panels
@@ -71,13 +71,13 @@ class Heatmap:
         return self.panels.cells.get((activation, blocks, lr))
 
     def is_best(self, cell: Cell) -> bool:
-        """Whether no activation has a higher mean with as many blocks and the same learning rate."""
+        """Tell whether no activation has a higher mean with as many blocks and the same learning rate."""
         others = [self.cell(activation, cell.blocks, cell.value) for activation in self.grid.activations]
         means = [_mean(each) for each in others if each is not None]
         return len(means) > 1 and not cell.diverged and _mean(cell) == max(means)
 
     def difference(self, cell: Cell) -> Estimate | None:
-        """To the baseline, in percentage points, paired over the seeds of which neither diverged."""
+        """Estimate the difference to the baseline (percentage points), paired over seeds that diverged in neither."""
         base = self.cell(self.baseline, cell.blocks, cell.value)
         if base is None or cell.activation == self.baseline:
             return None
@@ -86,12 +86,12 @@ class Heatmap:
         return paired_difference([ours[i] for i in common], [theirs[i] for i in common]) if common else None
 
     def pair_diverged(self, cell: Cell) -> bool:
-        """Whether a run of the cell or of the baseline's diverged."""
+        """Tell whether a run of the cell or of the baseline's diverged."""
         base = self.cell(self.baseline, cell.blocks, cell.value)
         return cell.diverged > 0 or (base is not None and base.diverged > 0)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The cells for a spreadsheet; those of the baseline have no difference."""
+        """Make a row of each cell; those of the baseline have no difference."""
         rows = []
         for cell in self.panels.cells.values():
             (row,) = csv_rows(self.grid, "lr", [cell])
@@ -104,7 +104,7 @@ class Heatmap:
 
 
 def _mean(cell: Cell) -> float:
-    """-inf where a run diverged, so that it is never the best."""
+    """Return the mean, or -inf where a run diverged, so that it is never the best."""
     result = None if cell.diverged else cell.estimate(ACCURACY)
     return result.mean if result else -math.inf
 
@@ -113,7 +113,7 @@ def _mean(cell: Cell) -> float:
 
 
 def draw(dataset: str, heatmap: Heatmap) -> "Figure":
-    """Accuracy in the first row, a column for each activation; below, if there are several, the differences."""
+    """Draw accuracy in the first row, a column for each activation; below, if there are several, the differences."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -137,7 +137,7 @@ def draw(dataset: str, heatmap: Heatmap) -> "Figure":
 
 
 def _draw_accuracy(figure: "Figure", row: list["Axes"], heatmap: Heatmap) -> None:
-    """The best of each place is framed."""
+    """Draw the accuracies; the best of each place is framed."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -158,7 +158,7 @@ def _draw_accuracy(figure: "Figure", row: list["Axes"], heatmap: Heatmap) -> Non
 
 
 def _draw_differences(figure: "Figure", row: list["Axes"], heatmap: Heatmap) -> None:
-    """Red: better than the baseline. Colours are full from a limit on, beyond which a few outliers may be."""
+    """Draw the differences, red where better than the baseline; outliers beyond a limit have its colour."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -182,13 +182,13 @@ def _draw_differences(figure: "Figure", row: list["Axes"], heatmap: Heatmap) -> 
 
 
 def colour_limit(differences: list[float]) -> float:
-    """The largest difference, or three times the median one if that is less: an outlier must not pale all others."""
+    """Return the largest difference, or three times the median if that is less: an outlier must not pale all others."""
     sizes = sorted(map(abs, differences)) or [0.0]
     return min(sizes[-1], 3 * sizes[len(sizes) // 2]) or 1.0
 
 
 def _short(number: float, sign: str = "") -> str:
-    """Two digits after the point, as long as five characters are enough for it; no negative zero."""
+    """Format with two digits after the point, as long as five characters are enough for it; no negative zero."""
     digits = 2 if abs(number) < (9.995 if sign else 99.995) else 1
     return f"{round(number, digits) + 0.0:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
@@ -198,7 +198,7 @@ def _plus_minus(result: Estimate) -> str:
 
 
 def _empty(axes: "Axes", panels: Panels) -> None:
-    """White where nothing is drawn, without lines between the cells."""
+    """Leave white where nothing is drawn, without lines between the cells."""
     axes.set(xlim=(-0.5, len(panels.blocks) - 0.5), ylim=(-0.5, len(panels.values) - 0.5))
     axes.grid(visible=False)
     axes.tick_params(length=0)
@@ -209,7 +209,7 @@ def _empty(axes: "Axes", panels: Panels) -> None:
 def _draw_cell(
     axes: "Axes", panels: Panels, cell: Cell, colour: Any, texts: tuple[str, str], hatched: bool, framed: bool = False
 ) -> None:
-    """A square of the colour, with a number and a small one below."""
+    """Draw a square of the colour, with a number and a small one below."""
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Rectangle
 

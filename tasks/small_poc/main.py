@@ -1,4 +1,4 @@
-"""python -m tasks.small_poc.main: the CIFAR ResNets, WRN-28-2 and DenseNet-40. `--help` explains every flag."""
+"""python -m tasks.small_poc.main trains the CIFAR ResNets, WRN-28-2 and DenseNet-40; `--help` explains every flag."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ PROGRAM = TrainingProgram(
     task_class=SmallImages,
     recipes=RECIPES,
     recipe_flags=["--model"],
-    datasets=f"one of {', '.join(DATASETS)}",
+    datasets=f"data set: one of {', '.join(DATASETS)}",
     dataset="cifar10",
     aliases={"results": ["--results-path"], "data": ["--data-dir"]},
     finish=_finish,

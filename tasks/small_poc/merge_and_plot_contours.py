@@ -1,4 +1,4 @@
-"""python -m tasks.small_poc.merge_and_plot_contours: the ablation's runs, of one machine or several, as contours."""
+"""python -m tasks.small_poc.merge_and_plot_contours draws the ablation's runs, of one machine or more, as contours."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the figure that the command line describes."""
     parser = figure_parser("python -m tasks.small_poc.merge_and_plot_contours", DESCRIPTION, "contours_<metric>.png")
     metric = one_of("metric", METRICS)
-    parser.add_argument("--metric", type=metric, default="loss", metavar="NAME", help="what is drawn: loss or accuracy")
+    parser.add_argument("--metric", type=metric, default="loss", metavar="NAME", help="metric drawn: loss or accuracy")
     options = figure_options(parser, arguments)
     grid, runs = load_merged(options.results, options.dataset)
     panels = [Panels.of(grid, runs, sweep) for sweep in SWEEPS]
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def draw(dataset: str, grid: Grid, sweeps: list[Panels], metric: str) -> Figure:
-    """A row for each sweep, with one colour scale, and a column for each activation."""
+    """Draw a row for each sweep, with one colour scale, and a column for each activation."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -96,7 +96,7 @@ def draw(dataset: str, grid: Grid, sweeps: list[Panels], metric: str) -> Figure:
 
 
 def _panel(axes: Axes, panels: Panels, activation: str, metric: str, scale: Scale) -> QuadContourSet | None:
-    """One activation's contours; None where there is too little for any."""
+    """Draw one activation's contours; None where there is too little for any."""
     import numpy as np
 
     heights = panels.heights()
@@ -120,7 +120,7 @@ def _panel(axes: Axes, panels: Panels, activation: str, metric: str, scale: Scal
 
 
 def _labels(values: list[float], heights: list[float]) -> list[str]:
-    """The values as text, without those too close to the one below to be read."""
+    """Return the values as text, without those too close to the one below to be read."""
     labels, last = [], -math.inf
     for value, height in zip(values, heights, strict=True):
         room = height - last >= CLOSEST * (heights[-1] - heights[0])
@@ -130,7 +130,7 @@ def _labels(values: list[float], heights: list[float]) -> list[str]:
 
 
 def _hatch_diverged(axes: Axes, panels: Panels, activation: str) -> None:
-    """Lines over each cell in which a run diverged, half-way to its neighbours."""
+    """Draw lines over each cell in which a run diverged, half-way to its neighbours."""
     from matplotlib.patches import Rectangle
 
     look = {"fill": False, "hatch": "////", "linewidth": 0, "edgecolor": INK, "zorder": 3}
@@ -142,13 +142,13 @@ def _hatch_diverged(axes: Axes, panels: Panels, activation: str) -> None:
 
 
 def _around(places: list[Any], i: int) -> tuple[float, float]:
-    """From half-way to the neighbour before to half-way to the one after, or to the edge."""
+    """Return the points half-way to the neighbours before and after, or the edge."""
     before, after = places[max(i - 1, 0)], places[min(i + 1, len(places) - 1)]
     return (before + places[i]) / 2, (places[i] + after) / 2
 
 
 def _mark_optimum(axes: Axes, panels: Panels, activation: str, metric: str) -> None:
-    """A star in its place, and its value above the panel."""
+    """Draw a star in its place, and write its value above the panel."""
     found = best((cell for cell in panels.cells.values() if cell.activation == activation), METRICS[metric])
     if found is None:
         return

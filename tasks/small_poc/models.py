@@ -1,4 +1,4 @@
-"""The models: CIFAR ResNets, a wide and a dense one, and MLPs, each with one activation throughout."""
+"""Build the models: CIFAR ResNets, a wide and a dense one, and MLPs, each with one activation throughout."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ Activation = Callable[[], nn.Module]
 
 
 def build_model(name: str, shape: tuple[int, int, int], classes: int, activation: str) -> nn.Module:
-    """A model for images of shape (C, H, W), giving logits (N, classes).
+    """Build a model for images of shape (C, H, W), giving logits (N, classes).
 
     No activation draws random numbers, so after the same seed the initial weights are the same, bit for bit,
     whatever the activation.
@@ -30,19 +30,19 @@ def build_model(name: str, shape: tuple[int, int, int], classes: int, activation
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the resolution (over the stride); what follows it has a bias of its own."""
+    """Make a convolution that keeps the resolution (over the stride); what follows it has a bias of its own."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
 
 def _initialise_convolutions(model: nn.Module) -> None:
-    """He et al., 2015, by what a convolution gives, for every activation as for ReLU. BatchNorm starts at 1 and 0."""
+    """Initialise as He et al., 2015, by fan-out, for every activation as for ReLU; BatchNorm starts at 1 and 0."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut without parameters, added before the second activation.
+    """Apply two 3x3 convolutions, and add a shortcut without parameters before the second activation.
 
     Where the shape changes, the shortcut takes every `stride`-th pixel and gives the new channels zeros (option A).
     """
@@ -61,7 +61,7 @@ class BasicBlock(nn.Module):
 
 
 def resnet(depth: int, shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
-    """The ResNet for CIFAR of He et al., 2016: depth = 6 n + 2, with n blocks of 16, 32 and 64 channels each."""
+    """Build the ResNet for CIFAR of He et al., 2016: depth = 6 n + 2, with n blocks of 16, 32 and 64 channels each."""
     layers: list[nn.Module] = [_conv(shape[0], 16, 3), nn.BatchNorm2d(16), activation()]
     inputs = 16
     for channels in (16, 32, 64):
@@ -74,7 +74,7 @@ def resnet(depth: int, shape: tuple[int, int, int], classes: int, activation: Ac
 
 
 class WideBlock(nn.Module):
-    """Norm, activation and convolution, twice, beside a shortcut.
+    """Apply norm, activation and convolution, twice, beside a shortcut.
 
     Where the shape changes, the shortcut is a 1x1 convolution of what the first activation gives.
     """
@@ -92,7 +92,7 @@ class WideBlock(nn.Module):
 
 
 def wide_resnet(depth: int, width: int, shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
-    """The WRN of Zagoruyko and Komodakis, 2016, without dropout: depth = 6 n + 4 convolutions, `width` times wider."""
+    """Build the WRN of Zagoruyko and Komodakis, 2016, without dropout: depth = 6 n + 4, `width` times wider."""
     layers: list[nn.Module] = [_conv(shape[0], 16, 3)]
     inputs = 16
     for channels, stride in ((16 * width, 1), (32 * width, 2), (64 * width, 2)):
@@ -103,7 +103,7 @@ def wide_resnet(depth: int, width: int, shape: tuple[int, int, int], classes: in
 
 
 class DenseLayer(nn.Module):
-    """Norm, activation and a 3x3 convolution, whose `growth` channels are appended to the input."""
+    """Apply norm, activation and a 3x3 convolution, and append its `growth` channels to the input."""
 
     def __init__(self, inputs: int, growth: int, activation: Activation) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class DenseLayer(nn.Module):
 
 
 def densenet(depth: int, growth: int, shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
-    """The DenseNet of Huang et al., 2017, without bottlenecks and compression: depth = 3 n + 4, blocks of n layers."""
+    """Build the DenseNet of Huang et al., 2017, no bottlenecks or compression: depth = 3 n + 4, n layers a block."""
     layers: list[nn.Module] = [_conv(shape[0], 16, 3)]
     channels = 16
     for block in range(3):
@@ -127,7 +127,7 @@ def densenet(depth: int, growth: int, shape: tuple[int, int, int], classes: int,
 
 
 def _preactivated(layers: list[nn.Module], channels: int, classes: int, activation: Activation) -> nn.Module:
-    """The end of a model whose blocks begin with norm and activation: both once more, the mean over pixels, logits."""
+    """End a model whose blocks begin with norm and activation: both once more, the mean over pixels, logits."""
     linear = nn.Linear(channels, classes)
     pooled = [nn.BatchNorm2d(channels), activation(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     model = nn.Sequential(*layers, *pooled, linear)
@@ -137,7 +137,7 @@ def _preactivated(layers: list[nn.Module], channels: int, classes: int, activati
 
 
 def mlp(widths: tuple[int, ...], shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
-    """Hidden layers of these widths, each normalised, with PyTorch's default initial weights."""
+    """Build hidden layers of these widths, each normalised, with PyTorch's default initial weights."""
     channels, height, width = shape
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = channels * height * width
@@ -148,7 +148,7 @@ def mlp(widths: tuple[int, ...], shape: tuple[int, int, int], classes: int, acti
 
 
 def cnn(shape: tuple[int, int, int], classes: int, activation: Activation) -> nn.Module:
-    """Three 3x3 convolutions, two of which halve the resolution, then the mean over pixels; default weights."""
+    """Build three 3x3 convolutions, two of which halve the resolution, then the mean over pixels; default weights."""
     layers: list[nn.Module] = []
     inputs = shape[0]
     for channels, stride in ((32, 1), (64, 2), (64, 2)):

@@ -1,4 +1,4 @@
-"""What the figures of an ablation share: their flags, their panels, their captions and their colour scales."""
+"""Provide what the figures of an ablation share: flags, panels, captions and colour scales."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ if TYPE_CHECKING:
 
 METRICS = {"loss": "val_loss", "accuracy": "val_accuracy"}
 LEVELS = 16
-LOG_FROM = 3.0  # the ratio of the largest loss, or error, to the smallest from which on a logarithmic scale shows more
+LOG_FROM = 3.0  # ratio of the largest loss, or error, to the smallest from which on the scale is logarithmic
 LEAST_ERROR = 0.05  # in percent: what is below has one colour
 COLOURS = "viridis_r"  # bright is good
 
 
 def figure_parser(prog: str, description: str, files: str) -> Parser:
-    """The flags that say which runs to draw, and where the files go."""
+    """Make the parser of the flags that say which runs to draw, and where the files go."""
     parser = Parser(prog, description)
     known = one_of("dataset", DATASETS)
-    parser.add_argument("--dataset", type=known, metavar="NAME", help=f"one of {', '.join(DATASETS)}", **flags.REQUIRED)
-    paths = "where runs are stored, in small_ablation/<dataset>; several are merged (default: results)"
+    parser.add_argument(
+        "--dataset", type=known, metavar="NAME", help=f"data set: one of {', '.join(DATASETS)}", **flags.REQUIRED
+    )
+    paths = "folders with runs in DIR/small_ablation/<dataset>; several are merged (default: results)"
     parser.add_argument(
         "--results", "--results-path", dest="results", type=Path, action="extend", nargs="+", metavar="DIR", help=paths
     )
@@ -54,7 +56,7 @@ def figure_options(parser: Parser, arguments: Sequence[str] | None) -> argparse.
 
 
 def what_there_is(grid: Grid, runs: dict[Point, Ended], dataset: str) -> str:
-    """How many runs there are, and how to get those that are missing."""
+    """Say how many runs there are, and how to get those that are missing."""
     wanted, lacking = len(grid.trainings()), sum(point not in runs for point in grid.trainings())
     text = f"{', '.join(grid.activations)}; seeds {', '.join(map(str, grid.seeds))}; {wanted - lacking} runs"
     if lacking:
@@ -71,13 +73,13 @@ def write_figure(draw: Callable[[], Figure], path: Path, csv: Path, rows: list[d
 
 
 def caption(figure: Figure, sentences: list[str]) -> None:
-    """Small print below the figure, in lines that fit its width."""
+    """Write small print below the figure, in lines that fit its width."""
     text = textwrap.fill(" ".join(each for each in sentences if each), int(17 * figure.get_figwidth()))
     figure.supxlabel(text, x=0.01, ha="left", fontsize=8)
 
 
 def epochs_text(grid: Grid) -> str:
-    """The base value."""
+    """Say how many epochs there are in the sweeps that do not vary them."""
     return f"{grid.base_epochs} epoch{'s' if grid.base_epochs > 1 else ''}"
 
 
@@ -86,7 +88,7 @@ def of_seeds(grid: Grid) -> str:
 
 
 def fewer_seeds(grid: Grid, found: list[Cell]) -> str:
-    """A sentence, if it is true."""
+    """Say that some means are of fewer seeds, if it is true."""
     fewer = any(len(cell.by_seed) < len(grid.seeds) for cell in found)
     return "Runs are missing: some means are of fewer seeds." if fewer else ""
 
@@ -96,7 +98,7 @@ def fewer_seeds(grid: Grid, found: list[Cell]) -> str:
 
 @dataclass(frozen=True)
 class Panels:
-    """A sweep's cells by activation, blocks and value, with the blocks and values of which there are any runs."""
+    """Hold a sweep's cells by activation, blocks and value, with the blocks and values of which there are any runs."""
 
     sweep: str
     cells: dict[tuple[str, int, float], Cell]
@@ -114,11 +116,11 @@ class Panels:
         return len(self.blocks) > 1 and len(self.values) > 1
 
     def heights(self) -> list[float]:
-        """Where the values are on the axis."""
+        """Return where the values are on the axis."""
         return [{"lr": math.log10, "epochs": float, "batch_size": math.log2}[self.sweep](each) for each in self.values]
 
     def means(self, activation: str, metric: str) -> list[list[float]]:
-        """By value and number of blocks; NaN where no run converged."""
+        """Return the means by value and number of blocks; NaN where no run converged."""
         return [[self._mean(activation, blocks, value, metric) for blocks in self.blocks] for value in self.values]
 
     def _mean(self, activation: str, blocks: int, value: float, metric: str) -> float:
@@ -129,7 +131,7 @@ class Panels:
 
 @dataclass(frozen=True)
 class Scale:
-    """A colour scale for losses, or for accuracies by their errors, which tell those near 100 % apart.
+    """Scale colours by losses, or accuracies by their errors, which tell those near 100 % apart.
 
     Levels and ticks are what is drawn: losses or errors, or their logarithms where these reach far.
     """
@@ -161,7 +163,7 @@ class Scale:
         return f"{100 - amount if self.metric == 'accuracy' else amount:.4g}"
 
     def colour_bar(self, figure: Figure, colours: ScalarMappable, row: list[Axes], label: str) -> None:
-        """Beside the row; the better an accuracy, the higher."""
+        """Draw the colour bar beside the row; the better an accuracy, the higher."""
         bar = figure.colorbar(colours, ax=row, aspect=14, pad=0.015, ticks=self.ticks, format=self.text, label=label)
         bar.ax.minorticks_off()
         bar.outline.set_linewidth(0.6)
@@ -170,12 +172,12 @@ class Scale:
 
 
 def _amount(mean: float, metric: str) -> float:
-    """A loss, or an accuracy's error."""
+    """Return a loss, or an accuracy's error."""
     return max(100 - mean, LEAST_ERROR) if metric == "accuracy" else mean
 
 
 def _round_numbers(low: float, high: float, logarithmic: bool) -> list[float]:
-    """Ticks from low to high, few enough to be read."""
+    """Choose ticks from low to high, few enough to be read."""
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     if not logarithmic:

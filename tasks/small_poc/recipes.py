@@ -1,4 +1,4 @@
-"""The recipes of the CIFAR models, as the papers that introduced them trained them."""
+"""List the recipes of the CIFAR models, as the papers that introduced them trained them."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def shortened(settings: Settings, recipe: Settings) -> Settings:
 
 
 def epoch_rates(settings: Settings) -> list[float]:
-    """The learning rate of each epoch: from the start of a milestone on, epochs counted from 1, its factor holds."""
+    """Return the learning rate of each epoch: a factor holds from the start of its milestone, epochs counted from 1."""
     rates = []
     for epoch in range(settings.epochs):
         rate = settings.lr

@@ -1,4 +1,4 @@
-"""python -m tasks.small_poc.run_small_ablation: activations against depth, learning rate, epochs and batch size."""
+"""python -m tasks.small_poc.run_small_ablation trains MLPs of varied depth, learning rate, epochs and batch size."""
 
 import argparse
 import time
@@ -65,15 +65,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.add_argument(flag, type=kind, help=purpose, nargs="+", default=default, metavar=metavar)
 
     parser.add_argument(
-        "--dataset", type=one_of("dataset", DATASETS), metavar="NAME", help=f"one of {', '.join(DATASETS)}",
+        "--dataset", type=one_of("dataset", DATASETS), metavar="NAME", help=f"data set: one of {', '.join(DATASETS)}",
         **flags.REQUIRED,
     )  # fmt: skip
     flags.add_activations_flag(parser)
     flags.add_seeds_flag(parser, 3)
-    add_list("--blocks", _blocks, f"numbers of blocks, each from 1 to {len(_BLOCKS)}", [1, 2, 3, 4])
-    add_list("--learning-rates", positive_float, "learning rates, constant", [0.1, 0.01, 0.001, 0.0001], "X")
-    add_list("--epochs", positive_int, "passes over the training images; the most are the base value", [5, 6, 7, 8])
-    add_list("--batch-sizes", positive_int, "images of a step", [32, 64, 128, 256])
+    add_list("--blocks", _blocks, f"numbers of blocks of an MLP, each from 1 to {len(_BLOCKS)}", [1, 2, 3, 4])
+    add_list("--learning-rates", positive_float, "constant learning rates", [0.1, 0.01, 0.001, 0.0001], "X")
+    add_list("--epochs", positive_int, "numbers of epochs; the largest is the base value", [5, 6, 7, 8])
+    add_list("--batch-sizes", positive_int, "batch sizes in images", [32, 64, 128, 256])
     base = "where another setting is swept"
     parser.add_argument(
         "--lr", type=positive_float, default=0.01, metavar="X", help=f"base value of the learning rate, {base}"
@@ -84,10 +84,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     flags.add_limit_flags(parser)
     flags.add_device_flag(parser, "cpu")
     flags.add_workers_flag(parser)
-    jobs = f"models trained at once (default: {cores()} on the CPU, one a core; {JOBS_ON_CUDA} on cuda)"
+    jobs = f"number of models trained at once (default: {cores()} on the CPU, one a core; {JOBS_ON_CUDA} on cuda)"
     parser.add_argument("--jobs", type=positive_int, metavar="N", help=jobs)
     flags.add_data_flag(parser, "folder of data sets, which are downloaded to it", ["--data-dir"])
-    flags.add_results_flag(parser, "everything, in DIR/small_ablation/<dataset>", ["--results-path"])
+    flags.add_results_flag(parser, "all that is stored, in DIR/small_ablation/<dataset>", ["--results-path"])
     options = parser.parse_args(arguments)
 
     for name in ("activations", "blocks", "learning_rates", "epochs", "batch_sizes"):
@@ -120,7 +120,7 @@ def grid_of(options: argparse.Namespace) -> Grid:
 
 
 def outcome(run: StoredRun, results: Results) -> str:
-    """What was trained and how it ended, on a line."""
+    """Say what was trained and how it ended, on a line."""
     settings = results["configuration"]
     what = (
         f"{run.activation}, seed {run.seed}, {run.model}, lr {settings['lr']:g}, batch size {settings['batch_size']}: "
@@ -134,14 +134,14 @@ def outcome(run: StoredRun, results: Results) -> str:
 
 
 def epoch_rows(point: Point, ended: Ended) -> list[dict[str, Any]]:
-    """A row for each epoch; one without numbers where the run diverged."""
+    """Make a row for each epoch; one without numbers where the run diverged."""
     about = {"activation": point.activation, "seed": point.seed, "blocks": point.blocks, "lr": point.lr}
     about["batch_size"] = point.batch_size
     return [about | {name: entry[name] for name in NUMBERS} for entry in ended.trace]
 
 
 def best_table(grid: Grid, runs: dict[Point, Ended]) -> list[list[str]]:
-    """For each activation the cell of each sweep with the highest mean accuracy, their header first."""
+    """List, for each activation, the cell of each sweep with the highest mean accuracy, the header first."""
     of_sweep = {sweep: list(cells(grid, runs, sweep)) for sweep in SWEEPS}
     rows = [["activation", *(f"blocks x {name}" for name in SWEEPS.values())]]
     for activation in grid.activations:
@@ -160,7 +160,7 @@ def _best(some: list[Cell]) -> str:
 
 
 def legend(grid: Grid) -> str:
-    """What the table shows."""
+    """Explain the table."""
     base = f"learning rate {grid.lr:g}, epochs {grid.base_epochs}, batch size {grid.batch_size}"
     return (
         "the best cell of each sweep: accuracy (%) on the validation images, mean ± standard error over the seeds "

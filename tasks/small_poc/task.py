@@ -1,4 +1,4 @@
-"""Small models on small images, which are held in memory."""
+"""Train small models on small images, which are held in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from workbench.vision.in_memory import InMemory
 
 
 class SmallImages(Classification):
-    """The CIFAR models, MLPs and small convolutional networks.
+    """Train the CIFAR models, MLPs and small convolutional networks.
 
     Raises:
         UserError: there is no such data set.
@@ -45,7 +45,7 @@ class SmallImages(Classification):
         self.take(load_images(source.dataset, source.data, source.limit_train, source.limit_val, device))
 
     def take(self, images: Images) -> None:
-        """Have these images, wherever they are, as the data."""
+        """Take these images, wherever they are, as the data."""
         self.images, self.classes = images, images.classes
         self.count, self.val_count = len(images.train_y), len(images.val_y)
         self._batches = InMemory(images, self.settings.augment)

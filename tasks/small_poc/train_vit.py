@@ -1,4 +1,4 @@
-"""python -m tasks.small_poc.train_vit: ViT-Ti/16 on CIFAR-10 at 224 x 224, or any model of timm on small images."""
+"""python -m tasks.small_poc.train_vit trains ViT-Ti/16 on CIFAR-10 at 224 x 224, or any timm model on small images."""
 
 from tasks.image_classification.timm_settings import Settings
 from tasks.image_classification.timm_task import TimmClassification
@@ -39,7 +39,7 @@ VIT_TINY = Settings(
 
 def _add_flags(parser: Parser) -> None:
     parser.add_argument(
-        "--dataset-download", action="store_true", help="accepted for timm's sake: missing data are downloaded anyway"
+        "--dataset-download", action="store_true", help="no effect (timm's script has it): missing data are downloaded"
     )
 
 

@@ -1,1 +1,1 @@
-"""How a program talks: running it, arguments, settings, flags, progress, errors."""
+"""Run programs and talk to their users: arguments, settings, flags, progress, errors."""

@@ -1,4 +1,4 @@
-"""The command line of every task: hyphens and underscores both work, nothing is abbreviated, every default is shown."""
+"""Parse command lines: hyphens and underscores both work, no flag is abbreviated, every default is shown."""
 
 import argparse
 import math
@@ -11,7 +11,7 @@ from workbench.cli.errors import UserError
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of the description and appends each default, unless the help text states it."""
+    """Keep the line breaks of the description and append each default, unless the help text states it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.help and "(default" in action.help:
@@ -20,10 +20,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are a UserError, and so one line.
+    """Parse arguments; every error is a UserError, and so one line.
 
     Args:
-        prog: the command, as in `python -m tasks.compare`.
+        prog: the command, such as `python -m tasks.compare`.
         description: one sentence on the purpose, then an example.
     """
 
@@ -55,7 +55,7 @@ def _hyphens(argument: str) -> str:
 
 
 def one_of(kind: str, known: Iterable[str]) -> Callable[[str], str]:
-    """The type of a flag that takes one of the known names; an error names the closest."""
+    """Make the type of a flag that takes one of the known names; an error names the closest."""
     names = list(known)
 
     def parse(text: str) -> str:
@@ -67,21 +67,21 @@ def one_of(kind: str, known: Iterable[str]) -> Callable[[str], str]:
 
 
 def positive_int(text: str) -> int:
-    """The type of a flag that counts something."""
+    """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
 
 
 def non_negative_int(text: str) -> int:
-    """The type of a flag that counts something of which there may be none."""
+    """Parse a whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text!r}")
     return int(text)
 
 
 def positive_float(text: str) -> float:
-    """The type of a flag such as a learning rate: finite and above 0."""
+    """Parse a finite number above 0, such as a learning rate."""
     value = _finite(text)
     if value is None or value <= 0:
         raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
@@ -89,7 +89,7 @@ def positive_float(text: str) -> float:
 
 
 def non_negative_float(text: str) -> float:
-    """The type of a flag such as a weight decay: finite and at least 0."""
+    """Parse a finite number of at least 0, such as a weight decay."""
     value = _finite(text)
     if value is None or value < 0:
         raise argparse.ArgumentTypeError(f"must be a number of at least 0, not {text!r}")
@@ -97,7 +97,7 @@ def non_negative_float(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """The type of a flag such as a part of a whole: above 0, at most 1."""
+    """Parse a number above 0 and at most 1, such as a part of a whole."""
     value = _finite(text)
     if value is None or not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number above 0, at most 1, not {text!r}")
@@ -105,14 +105,14 @@ def fraction(text: str) -> float:
 
 
 def seed(text: str) -> int:
-    """The type of a seed: from 0 to 2^32 - 1, which every generator takes."""
+    """Parse a seed, a whole number from 0 to 2^32 - 1, which every generator takes."""
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {2**32 - 1}, not {text!r}")
     return int(text)
 
 
 def unit_float(text: str) -> float:
-    """The type of a flag such as a probability: from 0 to 1."""
+    """Parse a number from 0 to 1, such as a probability."""
     value = _finite(text)
     if value is None or not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")

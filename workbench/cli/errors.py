@@ -1,4 +1,4 @@
-"""How a program ends: a user's mistake is one line on stderr and exit code 2, never a traceback."""
+"""End every program well: a user's mistake is one line on stderr and exit code 2, never a traceback."""
 
 import atexit
 import os
@@ -10,19 +10,19 @@ from typing import NoReturn
 
 
 class UserError(Exception):
-    """Something the user can mend; the message is one line that says how."""
+    """Report something that the user can mend; the message is one line that says how."""
 
     exit_code = 2
 
 
 class Diverged(UserError):
-    """A training whose loss became infinite or NaN: it is stored, and the program fails."""
+    """Report a training whose loss became infinite or NaN: it is stored, and the program fails."""
 
     exit_code = 1
 
 
 class Stopped(UserError):
-    """Ctrl-C; the message says how to go on."""
+    """Report Ctrl-C; the message says how to resume."""
 
     exit_code = 130
 
@@ -68,6 +68,6 @@ def stop_quietly_while_importing() -> None:
 def _end(message: str, exit_code: int) -> NoReturn:
     line = " ".join(message.split())
     if int(os.environ.get("RANK", "0")) > 0:
-        time.sleep(1)  # an error that all processes have is the first one's to print; torchrun then ends the others
+        time.sleep(1)  # an error of all processes is printed by the first one; torchrun then ends the others
     print(f"error: {line}" if exit_code == UserError.exit_code else line, file=sys.stderr)
     sys.exit(exit_code)

@@ -1,7 +1,6 @@
-"""The flags that mean the same in every program, each explained in one place.
+"""Add the flags that mean the same in every program, each explained in one place.
 
---results, --data, --activation (or --activations) and --workers work everywhere; a program may know one by other
-names too, which its specification has.
+--results, --data, --activation (or --activations) and --workers work everywhere; a program may give them aliases.
 """
 
 import argparse
@@ -16,7 +15,7 @@ from workbench.cli.errors import UserError
 from workbench.output.environment import cores
 
 Aliases = Sequence[str]
-REQUIRED: dict[str, Any] = {"required": True, "default": argparse.SUPPRESS}  # and so no default to be shown
+REQUIRED: dict[str, Any] = {"required": True, "default": argparse.SUPPRESS}  # without a default there is none to show
 
 
 def add_results_flag(parser: Parser, what: str, aliases: Aliases = (), default: Path = Path("results")) -> None:
@@ -36,11 +35,11 @@ def add_data_flag(parser: Parser, what: str, aliases: Aliases = (), default: Pat
 
 
 def add_activation_flag(parser: Parser, aliases: Aliases = ()) -> None:
-    """Add --activation, the one that a model has throughout."""
+    """Add --activation, which a model has throughout."""
     known = available_activations()
     parser.add_argument(
         "--activation", *aliases, dest="activation", type=one_of("activation", known), default="GoLU", metavar="NAME",
-        help=f"the activation throughout the model: one of {', '.join(known)}",
+        help=f"activation throughout the model: one of {', '.join(known)}",
     )  # fmt: skip
 
 
@@ -51,23 +50,23 @@ def add_activations_flag(
 
     Args:
         known: all names if None.
-        default: those that are compared unless others are named, if None.
-        purpose: what they are for, if that does not go without saying.
+        default: the activations that programs compare by default, if None.
+        purpose: what they are for, at the beginning of the help text.
     """
     names = list(known or available_activations())
     default = compared_activations() if default is None else default
     shown = " ".join(default) or "none"
     parser.add_argument(
         "--activations", type=one_of("activation", names), nargs="+", default=list(default), metavar="NAME",
-        help=f"{purpose and purpose + ': '}any of {', '.join(names)} (default: {shown})",
+        help=f"{purpose and purpose + ': '}any of the activations {', '.join(names)} (default: {shown})",
     )  # fmt: skip
 
 
 def add_baseline_flag(parser: Parser) -> None:
-    """Add --baseline, the activation that others are compared with."""
+    """Add --baseline, the activation that the others are compared with."""
     parser.add_argument(
         "--baseline", type=one_of("activation", available_activations()), metavar="NAME",
-        help="the activation that others are compared with (default: ReLU if it is there, else the first)",
+        help="activation that the others are compared with (default: ReLU if it is among them, else the first)",
     )  # fmt: skip
 
 
@@ -84,16 +83,14 @@ def baseline_of(given: str | None, activations: Sequence[str]) -> str:
     return given
 
 
-def add_seed_flag(parser: Parser, what: str = "seed of everything that is random") -> None:
+def add_seed_flag(parser: Parser, what: str = "seed of all random numbers") -> None:
     """Add --seed."""
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=what)
 
 
 def add_seeds_flag(parser: Parser, default: int) -> None:
-    """Add --seeds, how many."""
-    parser.add_argument(
-        "--seeds", type=positive_int, default=default, metavar="N", help="number of seeds, counted from 0"
-    )
+    """Add --seeds, the number of seeds."""
+    parser.add_argument("--seeds", type=positive_int, default=default, metavar="N", help="number of seeds: 0 to N - 1")
 
 
 def add_device_flag(parser: Parser, default: str | None = None) -> None:
@@ -101,7 +98,7 @@ def add_device_flag(parser: Parser, default: str | None = None) -> None:
     shown = default or "cuda where there is one"
     parser.add_argument(
         "--device", type=one_of("device", ("cpu", "cuda")), default=default, metavar="NAME",
-        help=f"cpu or cuda (default: {shown})",
+        help=f"device to compute on: cpu or cuda (default: {shown})",
     )  # fmt: skip
 
 
@@ -109,13 +106,13 @@ def add_workers_flag(parser: Parser) -> None:
     """Add --workers, the processes that read data."""
     parser.add_argument(
         "--workers", "--num-workers", dest="workers", type=non_negative_int, default=min(4, cores()), metavar="N",
-        help="processes that read files ahead, for each process that trains; 0: none; data in memory need none",
+        help="number of worker processes that read image files, per training process; 0: it reads them itself",
     )  # fmt: skip
 
 
 def add_limit_flags(parser: Parser, unit: str = "images") -> None:
     """Add --limit-train and --limit-val."""
-    how = ", classes in proportion" if unit == "images" else ", from the beginning"
+    how = ", classes in proportion" if unit == "images" else ", from the beginning of the text"
     for split, what in (("train", "training"), ("val", "validation")):
         parser.add_argument(
             f"--limit-{split}",
@@ -126,13 +123,13 @@ def add_limit_flags(parser: Parser, unit: str = "images") -> None:
 
 
 def add_machine_flags(parser: Parser) -> None:
-    """Add what decides how a run is trained, and changes no number beyond rounding."""
+    """Add the flags that decide how a run is trained, and change no number beyond rounding."""
     add_device_flag(parser)
     add_workers_flag(parser)
-    parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
+    parser.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
     parser.add_argument(
         "--checkpoint-steps", type=positive_int, default=1000, metavar="N",
-        help="steps between two checkpoints, besides the one after each evaluation",
+        help="number of steps between checkpoints, besides the one after each evaluation",
     )  # fmt: skip
 
 

@@ -1,17 +1,17 @@
-"""How far a program is: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""Show how far a program is: a bar with the time left on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
 
 
 class Progress:
-    """Counts steps towards a total; use it as a context manager.
+    """Count steps towards a total; use it as a context manager.
 
     Args:
         total: the number of steps.
         unit: what a step is called on the bar.
-        done: how many were done before.
-        shown: False: only counts, as in all processes but the main one.
+        done: the number of steps that were done before.
+        shown: False: only count, as in all processes but the main one.
     """
 
     def __init__(self, total: int, unit: str = "step", done: int = 0, shown: bool = True) -> None:
@@ -32,7 +32,7 @@ class Progress:
             self._bar.close()
 
     def advance(self, steps: int = 1) -> bool:
-        """So many steps more are done. Returns whether it is time for `show`: on a terminal, twice a second."""
+        """Count more steps as done, and return whether it is time for `show`: on a terminal, twice a second."""
         self._done += steps
         if self._bar is None:
             return False
@@ -43,24 +43,24 @@ class Progress:
         return due
 
     def show(self, text: str) -> None:
-        """A few numbers beside the bar; says nothing without a terminal."""
+        """Show a few numbers beside the bar; do nothing without a terminal."""
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
 
     def reach(self, done: int) -> None:
-        """So many steps are done in all, whether or not each was counted."""
+        """Set the number of steps done in all, whether or not each was counted."""
         self.advance(done - self._done)
 
     def doing(self, what: str) -> None:
-        """Name what is being done on the bar; says nothing without a terminal."""
+        """Name on the bar what is being done; do nothing without a terminal."""
         if self._bar is not None:
             self._bar.set_description_str(what)
 
     def report(self, line: str, keep: bool = False) -> None:
-        """A line without a terminal, where the bar cannot be seen: what is done, and the time left.
+        """Print a line with the time left where there is no terminal, and so no bar.
 
         Args:
-            keep: on a terminal too, above the bar.
+            keep: print it on a terminal too, above the bar.
         """
         if self._bar is not None:
             if keep:

@@ -1,6 +1,6 @@
-"""A task's settings as a frozen dataclass, each with its help: one place for flags, recipe files and what is stored.
+"""Declare a task's settings as a frozen dataclass: one place for flags, help texts, recipe files and what is stored.
 
-What holds is the command line, else the recipe, else the default.
+The command line goes before the recipe, and the recipe before the default.
 """
 
 import argparse
@@ -16,17 +16,17 @@ S = TypeVar("S")
 
 
 def setting(kind: Callable[[str], Any], default: Any, purpose: str) -> Any:
-    """A field of a settings dataclass.
+    """Declare a field of a settings dataclass.
 
     Args:
-        kind: makes the value of a word on the command line; bool: a flag without a word.
-        purpose: what --help says.
+        kind: parses a word of the command line; bool: a flag that turns it on or off.
+        purpose: the help text.
     """
     return field(default=default, metadata={"kind": kind, "purpose": purpose})
 
 
 def several(kind: Callable[[str], Any], default: tuple[Any, ...] | None, purpose: str) -> Any:
-    """A field that holds a tuple, or None."""
+    """Declare a field that holds a tuple, or None."""
     return field(default=default, metadata={"kind": kind, "purpose": purpose, "several": True})
 
 
@@ -62,16 +62,13 @@ def add_settings(
             parser.add_argument(*flags, dest=each.name, type=kind, metavar=metavar, help=text, **many)
 
 
-def by_recipe(recipes: Mapping[str, Any], name: str, unset: str = "none") -> str:
-    """The values of a setting, for --help: one, or one for each recipe.
-
-    Args:
-        unset: what None is called.
-    """
-    values = {recipe: getattr(settings, name) for recipe, settings in recipes.items()}
-    texts = {recipe: unset if value is None else _shown(value) for recipe, value in values.items()}
-    first, *others = set(texts.values())
-    return ", ".join(f"{recipe} {text}" for recipe, text in texts.items()) if others else first
+def by_recipe(recipes: Mapping[str, Any], name: str) -> str:
+    """Return the values of a setting for --help: that of most recipes, then those of others with their names."""
+    named: dict[str, list[str]] = {}
+    for recipe, settings in recipes.items():
+        named.setdefault(_shown(getattr(settings, name)), []).append(recipe)
+    most, *others = sorted(named, key=lambda text: -len(named[text]))
+    return "; ".join([most, *(f"{text} for {', '.join(named[text])}" for text in others)])
 
 
 def _shown(value: Any) -> str:
@@ -83,14 +80,14 @@ def _shown(value: Any) -> str:
 
 
 def with_options(options: argparse.Namespace, base: S) -> S:
-    """The settings in `base`, changed by what the command line gives."""
+    """Return the settings in `base`, changed by what the command line gives."""
     given = {each.name: getattr(options, each.name, None) for each in fields(base)}  # type: ignore[arg-type]
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return replace(base, **{name: value for name, value in given.items() if value is not None})  # type: ignore[type-var]
 
 
 def from_mapping(values: Mapping[str, Any], base: S, source: str) -> S:
-    """The settings in `base`, changed by those of a recipe file.
+    """Return the settings in `base`, changed by those of a recipe file.
 
     Raises:
         UserError: a name is unknown, or a value is not what its flag would take; `source` is named.
@@ -121,12 +118,12 @@ def _parsed(metadata: Mapping[str, Any], value: Any) -> Any:
 
 
 def configuration(settings: Any) -> dict[str, Any]:
-    """The settings as they are stored: JSON knows lists, not tuples."""
+    """Return the settings as they are stored: JSON knows lists, not tuples."""
     return {each.name: _plain(getattr(settings, each.name)) for each in fields(settings)}
 
 
 def defaults(settings: Any) -> dict[str, Any]:
-    """The value of each setting if nobody sets it, as it would be stored."""
+    """Return the default of each setting, as it would be stored."""
     return {each.name: _plain(each.default) for each in fields(settings) if each.default is not MISSING}
 
 

@@ -1,1 +1,1 @@
-"""What a program writes: storage, tables, estimates, plot style, environment."""
+"""Write what a program gives: storage, tables, estimates, plot style, environment."""

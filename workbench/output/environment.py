@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit and hardware, to be stored beside it."""
+"""Describe where a result comes from: versions, commit and hardware, to be stored beside it."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ import golu
 
 
 def describe(device: str) -> dict[str, str | int | None]:
-    """Versions, commit ("-dirty" if files were changed since; None outside a repository) and hardware, for JSON."""
+    """Return versions, commit ("-dirty" if files were changed; None outside a repository) and hardware, for JSON."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -43,7 +43,7 @@ _PEAK_FLOPS = {
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """The most bfloat16 operations a second that the GPU is made for; None on a CPU or a GPU not in the table."""
+    """Return the GPU's peak of bfloat16 operations a second; None on a CPU or a GPU not in the table."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)

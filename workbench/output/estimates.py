@@ -1,4 +1,4 @@
-"""What a few values tell: a mean, a difference or a median, and how far to trust it."""
+"""Estimate means, differences and medians of a few values, with their 95% intervals."""
 
 import math
 import statistics
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A mean over n values; standard error and 95% interval are None for n = 1."""
+    """Hold a mean over n values; standard error and 95% interval are None for n = 1."""
 
     mean: float
     standard_error: float | None
@@ -17,12 +17,12 @@ class Estimate(NamedTuple):
 
     @property
     def margin(self) -> float | None:
-        """Half of the interval's width."""
+        """Return half of the interval's width."""
         return None if self.high is None else self.high - self.mean
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, standard error sd / sqrt(n) with ddof=1, and the 95% interval of Student's t with n - 1 degrees of freedom.
+    """Return the mean, standard error sd / sqrt(n) with ddof=1, and 95% interval of Student's t with n - 1 degrees.
 
     Raises:
         ValueError: there are no values.
@@ -42,7 +42,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """The median and its 95% interval, which holds for any distribution: the values at ranks n/2 -+ 0.98 sqrt(n)."""
+    """Return the median and its 95% interval for any distribution: the values at ranks n/2 -+ 0.98 sqrt(n)."""
     ordered = sorted(values)
     middle, margin = (len(ordered) - 1) / 2, 0.98 * math.sqrt(len(ordered))
     low, high = max(math.floor(middle - margin), 0), min(math.ceil(middle + margin), len(ordered) - 1)
@@ -50,7 +50,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def paired_difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate:
-    """The estimate of values[i] - baseline[i], where both come from the same seed i.
+    """Estimate the mean of values[i] - baseline[i], where both come from the same seed i.
 
     Raises:
         ValueError: the lengths differ, or are 0.

@@ -1,4 +1,4 @@
-"""A folder's lock: whoever comes second is told who holds it, and a killed process holds nothing."""
+"""Lock a folder: whoever comes second is told who holds it, and a killed process holds nothing."""
 
 from __future__ import annotations
 

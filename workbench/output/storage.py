@@ -1,4 +1,4 @@
-"""Writing results so that a file is either the old one or the new one, never half of one."""
+"""Write results so that a file is either the old one or the new one, never half of one."""
 
 import json
 import os
@@ -28,17 +28,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_bytes`, in UTF-8."""
+    """Write a text in UTF-8, as `write_bytes` does."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """As `write_bytes`. NaN is refused, as JSON has none: store None instead."""
+    """Write JSON as `write_bytes` does; NaN is refused, as JSON has none: store None instead."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote.
+    """Read what `write_json` wrote.
 
     Raises:
         ValueError: it is no JSON, or has a NaN or an infinity, which JSON has not.
@@ -52,11 +52,11 @@ def read_json(path: Path) -> Any:
 
 
 def require_same(holder: str, stored: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
-    """Only numbers of one configuration belong together.
+    """Refuse a stored configuration that is not the wanted one.
 
     Args:
-        holder: what holds the stored ones, as "results/x holds a run".
-        place: what to choose another of, as "--results".
+        holder: what holds the stored one, as "results/x holds a run".
+        place: the flag that names another place, as "--results".
 
     Raises:
         UserError: a setting was another one, or only one of them has it; it is named with both values.
@@ -96,12 +96,12 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
-    if os.name == "nt":  # where asking would end it
+    if os.name == "nt":  # os.kill would end it
         return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's
+    except OSError:  # it is another user's
         return True
     return True

@@ -1,4 +1,4 @@
-"""The look of every figure: one colour per activation, safe for colour-blind eyes (Okabe and Ito, 2008)."""
+"""Define the look of every figure: one colour per activation, safe for colour-blind eyes (Okabe and Ito, 2008)."""
 
 import io
 from contextlib import AbstractContextManager
@@ -62,17 +62,17 @@ def line_of(activation: str) -> tuple[str, str]:
 
 
 def figure_style() -> AbstractContextManager[None]:
-    """Within it, figures have the common look; outside, matplotlib's settings are as they were."""
+    """Give figures the common look within the block; matplotlib's settings are restored after it."""
     import matplotlib
 
     return matplotlib.rc_context(_SETTINGS)
 
 
 def save_figure(figure: "Figure", path: Path, dpi: int | None = None) -> list[Path]:
-    """Write `path` as .png and as .svg; needs no display. Returns both paths.
+    """Write `path` as .png and as .svg, without a display, and return both paths.
 
     Args:
-        dpi: of the .png, and of what is no vector in the .svg (default: the style's).
+        dpi: resolution of the .png, and of what is no vector in the .svg (default: the style's).
     """
     paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
     for each in paths:
@@ -84,7 +84,7 @@ def save_figure(figure: "Figure", path: Path, dpi: int | None = None) -> list[Pa
 
 
 def smaller(png: io.BytesIO) -> bytes:
-    """The picture with a palette of 256 colours: a third of the size, and no difference to be seen in a figure."""
+    """Reduce the picture to a palette of 256 colours: a third of the size, no difference to be seen in a figure."""
     from PIL import Image
 
     with Image.open(png) as picture:

@@ -1,4 +1,4 @@
-"""Tables as text: for a terminal, a page, and a spreadsheet."""
+"""Lay out tables as text: for a terminal, a page, and a spreadsheet."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def plain_table(rows: list[list[str]]) -> str:
-    """Columns aligned for a terminal; the first row is the header."""
+    """Align columns for a terminal; the first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in ruled]
@@ -14,13 +14,13 @@ def plain_table(rows: list[list[str]]) -> str:
 
 
 def markdown_table(rows: list[list[str]]) -> str:
-    """Lay out the same as Markdown."""
+    """Lay out rows as Markdown; the first row is the header."""
     ruled = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join("| " + " | ".join(row) + " |" for row in ruled)
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:
-    """With a header; None, and what a row lacks, stay empty."""
+    """Write rows as CSV with a header; None, and what a row lacks, stay empty."""
     text = io.StringIO()
     columns = dict.fromkeys(name for row in rows for name in row)
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")

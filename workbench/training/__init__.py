@@ -1,1 +1,1 @@
-"""What trains: the loop, its processes, samples, rates, checkpoints and stored runs."""
+"""Train: the loop, its processes, samples, learning rates, checkpoints and stored runs."""

@@ -1,4 +1,4 @@
-"""The state of a run on disk: written whole or not at all, its predecessor kept, read without running code."""
+"""Store the state of a run: written whole or not at all, the previous one kept, read without running code."""
 
 import io
 import sys
@@ -15,7 +15,7 @@ State = dict[str, Any]
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before the one in `path` is kept."""
+    """Return where the checkpoint before the one in `path` is kept."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
@@ -31,13 +31,13 @@ def save(path: Path, state: State) -> None:
     write_bytes(unfinished, content.getvalue())
     if path.exists():
         path.replace(previous(path))
-    unfinished.replace(path)  # killed just before this line, a run goes on from the previous one
+    unfinished.replace(path)  # killed just before this line, a run resumes from the previous one
 
 
 def load(path: Path) -> State | None:
-    """The newest good checkpoint, on the CPU: the one in `path` or, if that is missing or broken, the previous one.
+    """Return the newest good checkpoint, on the CPU: `path` or, if that is missing or broken, the previous one.
 
-    A broken one is named on stderr and kept under the name *.broken. None if there is no checkpoint at all.
+    A broken one is named on stderr and kept under the name *.broken. Returns None if there is no checkpoint at all.
 
     Raises:
         UserError: there are only broken ones.
@@ -62,7 +62,7 @@ def load(path: Path) -> State | None:
 
 
 def read(path: Path) -> State:
-    """The checkpoint in `path`, on the CPU; tensors and plain values only, nothing in it is executed.
+    """Read the checkpoint in `path` to the CPU: tensors and plain values only, nothing in it is executed.
 
     Raises:
         UserError: it is missing, cut short, altered, or no checkpoint.

@@ -1,4 +1,4 @@
-"""The picture of a run, its losses and the metric that judges it; and the curves of several runs as one."""
+"""Draw a run's losses and the metric that judges it, and the mean of several runs' curves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.training.runs import StoredRun, Trace, position
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDE = 20  # the ratio of the largest loss to the smallest from which on a logarithmic axis shows more
+WIDE = 20  # ratio of the largest loss to the smallest from which on the axis is logarithmic
 
 
 def draw_run(run: StoredRun, trace: Trace, metrics: Sequence[Metric]) -> None:
@@ -61,12 +61,12 @@ def draw_run(run: StoredRun, trace: Trace, metrics: Sequence[Metric]) -> None:
 
 
 def values_of(trace: Trace, key: str) -> list[float]:
-    """One number of every evaluation; NaN, which is not drawn, where there is none."""
+    """Return one number of every evaluation; NaN, which is not drawn, where there is none."""
     return [math.nan if entry.get(key) is None else entry[key] for entry in trace]
 
 
 def log_if_wide(axes: Axes, values: Sequence[float]) -> None:
-    """Give an axis of losses a logarithmic scale where they reach far."""
+    """Make an axis of losses logarithmic where they span more than a factor of WIDE."""
     finite = [value for value in values if math.isfinite(value)]
     if finite and min(finite) > 0 and max(finite) > WIDE * min(finite):
         axes.set_yscale("log")
@@ -80,7 +80,7 @@ def draw_mean(
     Args:
         by_seed: one curve a seed, each of x's length.
         interval: whether the band is the mean's 95% interval, instead of one standard error to either side.
-        look: of the line, for matplotlib; its colour is the band's too.
+        look: matplotlib's properties of the line; the band has its colour.
     """
     found = [estimate(values) for values in zip(*by_seed, strict=True)]
     (line,) = axes.plot(x, [each.mean for each in found], **look)

@@ -1,4 +1,4 @@
-"""TensorBoard's events of a run: what its trace says."""
+"""Write what a run's trace says as TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Events:
-    """The events of a run, written at once and in this thread: TensorBoard's own writer fails in one of its own.
+    """Write a run's events at once and in this thread: TensorBoard's own writer fails in a thread of its own.
 
     If they cannot be written (a full disk), a warning says so once and the training goes on without them.
     """
@@ -42,7 +42,7 @@ class Events:
         self._write(at, image(name, pixels))
 
     def close(self) -> None:
-        """End the file."""
+        """Close the file."""
         if self._writer is not None:
             self._writer.close()
 
@@ -65,7 +65,7 @@ class Events:
     def _begin(folder: Path) -> Any:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped; its trace is written again
+        shutil.rmtree(folder, ignore_errors=True)  # a resumed run writes its whole trace again
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
         return RecordWriter((folder / name).open("wb"))

@@ -1,4 +1,4 @@
-"""The processes of a run: one, or as many as torchrun starts; on the CPU with gloo, on GPUs with NCCL."""
+"""Start the processes of a run: one, or as many as torchrun starts; on the CPU with gloo, on GPUs with NCCL."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run is trained on, and how: none of it changes a number beyond rounding.
+    """Say what a run is trained on, and how: none of it changes a number beyond rounding.
 
     Args:
         device: "cpu", "cuda", or None for CUDA where there is one.
         workers: processes that read data ahead, for each process that trains.
-        compile: run the model through torch.compile.
+        compile: compile the model with torch.compile.
         checkpoint_steps: steps between two checkpoints, besides the one after each evaluation.
     """
 
@@ -39,7 +39,7 @@ class Machine:
 
 @contextmanager
 def launched(device: str | None = None) -> Iterator[Accelerator]:
-    """The processes of this run, ready to talk to each other; afterwards they part.
+    """Connect the processes of this run within the block.
 
     Args:
         device: "cpu", "cuda", or None for CUDA where there is one.
@@ -52,7 +52,7 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
 
     check_device(device)
     cpu = device == "cpu" or not torch.cuda.is_available()
-    accelerator = Accelerator(cpu=cpu, mixed_precision="no")  # autocast is the loop's
+    accelerator = Accelerator(cpu=cpu, mixed_precision="no")  # the loop does autocast
     if cpu:
         keep_freed_memory()
     else:
@@ -65,13 +65,13 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
 
 
 def check_device(device: str | None) -> None:
-    """A UserError if CUDA is asked for and there is none, before anything is read or made for it."""
+    """Raise a UserError if CUDA is asked for and there is none, before anything is read or made for it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
 
 
 def to_device(model: nn.Module, device: torch.device | str) -> nn.Module:
-    """The model on the device; on a GPU in the layout that its convolutions prefer, channels last.
+    """Move the model to the device; on a GPU in the layout that its convolutions prefer, channels last.
 
     On a CPU that layout makes ResNet-20 a fifth faster with ReLU and GoLU, but half as fast with torch's GELU, whose
     backward pass is slow where gradients come in another layout: a comparison of activations would compare that.
@@ -81,7 +81,7 @@ def to_device(model: nn.Module, device: torch.device | str) -> nn.Module:
 
 
 def process_count() -> int:
-    """How many processes torchrun started, known before they are launched."""
+    """Return how many processes torchrun started, known before they are launched."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -133,7 +133,7 @@ def sum_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
 
 
 def by_process(accelerator: Accelerator, value: float) -> list[float]:
-    """Every process's value, in their order."""
+    """Gather every process's value, in their order."""
     if accelerator.num_processes == 1:
         return [value]
     from accelerate.utils import gather_object
@@ -151,7 +151,7 @@ def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:
 
 
 def share_statistics(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """Batch statistics over all processes, which torch has on GPUs only; elsewhere the model as it is."""
+    """Share batch statistics over all processes, which torch does on GPUs only; elsewhere return the model as it is."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return converted

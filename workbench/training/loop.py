@@ -1,8 +1,8 @@
-"""The training loop of every task: step, evaluate, store; killed at any moment, it goes on as if never stopped.
+"""Train any task: step, evaluate, store; killed at any moment, a run resumes as if it had never stopped.
 
-What is random in a step or a sample has a seed derived from the run's, the step and the process, and learning rates are
-tables; so a checkpoint needs to hold no more than weights, optimiser and sums for the numbers of a resumed run to be
-the same, bit for bit on a CPU.
+The random numbers of a step or a sample have a seed derived from the run's, the step and the process, and learning
+rates are tables; so weights, optimiser and sums in a checkpoint suffice for a resumed run to give the same numbers, bit
+for bit on a CPU.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from workbench.training.task import Batch, Task
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-DIVERGENCE_STEPS = 10  # how often processes agree on whether the loss is still a number
+DIVERGENCE_STEPS = 10  # steps between two checks, over all processes, that the loss is finite
 
 
 @dataclass
 class Reached:
-    """How far a run is, and what it has counted."""
+    """Hold how far a run is, and what it has counted."""
 
     step: int = 0
     losses: float = 0.0  # this process's, summed over the steps of the current epoch
@@ -47,12 +47,12 @@ class Reached:
 
 
 class Loop:
-    """One run: a task with one activation and one seed, from its first weights or from a checkpoint to the end.
+    """Train one run, a task with one activation and one seed, from its first weights or a checkpoint to the end.
 
     Args:
         run: names the activation and the seed.
-        store: whether checkpoints and the trace are stored in the run's folder, and what they are of.
-        state: the checkpoint to resume from, which `checkpoint_state` made; None: start.
+        store: the configuration that checkpoints hold; None: neither checkpoints nor the trace are stored.
+        state: the checkpoint to resume from; None: start from the first weights.
         record: whether TensorBoard's events are written, and the task may write files after an evaluation.
 
     Raises:
@@ -86,18 +86,18 @@ class Loop:
         self.reached = Reached()
         if state is not None:
             self._restore(state)
-        self.wrapped = accelerator.prepare_model(self.model)  # shared out over the processes, if there are several
+        self.wrapped = accelerator.prepare_model(self.model)  # for gradients over all processes, if there are several
         self.record = record and accelerator.is_main_process
         self.events = Events(run, self.reached.trace) if self.record else None
 
     @property
     def metrics(self) -> Sequence[metrics.Metric]:
-        """What the numbers of an evaluation mean; the first one judges."""
+        """Say what the numbers of an evaluation mean; the first metric judges."""
         plain = list(self.task.metrics)
         return plain if self.ema is None else [*(each.averaged for each in plain), *plain]
 
     def train(self, after_step: Callable[[], object] | None = None) -> Reached:
-        """Train to the end, or until the training loss is no finite number.
+        """Train to the end, or until the training loss is not finite.
 
         Args:
             after_step: called after each step instead of showing progress.
@@ -115,7 +115,7 @@ class Loop:
         return reached
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0 over the run."""
+        """Return the learning rate of a step, counted from 0 over the run."""
         return self.rates[step * len(self.rates) // self.steps]
 
     # One epoch
@@ -146,7 +146,7 @@ class Loop:
         self._finish_epoch(epoch, losses, progress, diverged)
 
     def _step(self, batches: list[Batch]) -> Tensor:
-        """One step of the optimiser; returns this process's mean loss."""
+        """Take one step of the optimiser, and return this process's mean loss."""
         step = self.reached.step
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step) * group.get("lr_scale", 1.0)  # timm's layer decay sets lr_scale
@@ -222,7 +222,7 @@ class Loop:
         return found
 
     def _utilisation(self, samples_per_second: float) -> dict[str, float]:
-        """Model FLOP utilisation: what part of the GPUs' peak the model's own operations take."""
+        """Return the model FLOP utilisation: what part of the GPUs' peak the model's own operations take."""
         flops, peak = self.task.flops_per_sample(self.model), peak_flops(self.accelerator.device)
         if flops is None or peak is None:
             return {}
@@ -264,7 +264,7 @@ class Loop:
                 self.ema.module.load_state_dict(state["ema"])
             self.scaler.load_state_dict(state["scaler"])
             sums = state["losses"]
-            if len(sums) != processes:  # other processes than before: the main one takes all
+            if len(sums) != processes:  # another number of processes than before: the main one takes all
                 sums = [math.fsum(sums) * processes / len(sums)] + [0.0] * (processes - 1)
             names = Reached.__dataclass_fields__.keys() - {"losses"}
             self.reached = Reached(**{name: state[name] for name in names}, losses=sums[rank])

@@ -1,4 +1,4 @@
-"""How much memory a forward pass keeps, what a whole run takes, and what becomes of freed memory."""
+"""Measure the memory that a forward pass keeps and a process takes, and have freed memory reused."""
 
 import contextlib
 import ctypes
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def kept_for_backward(forward: Callable[[], Tensor], own: Iterable[Tensor] = ()) -> int:
-    """The bytes that autograd keeps of one forward pass: each storage once and whole, those of `own` not counted.
+    """Count the bytes that autograd keeps of one forward pass: each storage once and whole, without those of `own`.
 
     Args:
         forward: called once; what it returns holds the graph.
@@ -33,9 +33,9 @@ def kept_for_backward(forward: Callable[[], Tensor], own: Iterable[Tensor] = ())
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
-    """The most memory that this process has taken so far, in MB: tensors on the GPU, or all of it on the CPU.
+    """Return the most memory that this process has taken so far, in MB: GPU tensors, or all of it on the CPU.
 
-    None on a CPU under Windows, which does not tell.
+    None on a CPU under Windows, which does not report it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
@@ -48,7 +48,7 @@ def peak_memory_mb(device: torch.device) -> float | None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc reuse large blocks. It would return each to the system, and every tensor be paid by page faults.
+    """Have glibc reuse large blocks: it returns each to the system, so that every new tensor costs page faults.
 
     Measured on ResNet-20 (fp32, batch 128, two cores): 3 to 11 % more images a second.
     """

@@ -1,4 +1,4 @@
-"""What a number in a run means: stored with the results, so that tables and figures need not guess."""
+"""Say what a number in a run means: stored with the results, so that tables and figures need not guess."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-AVERAGED = "ema_"  # begins the key of a metric of the moving average of the weights
+AVERAGED = "ema_"  # prefix of the keys of metrics of the moving average of the weights
 ROLES = ("score", "loss", "detail")
 
 Entry = Mapping[str, Any]  # an evaluation, as the trace holds it
@@ -15,14 +15,14 @@ Entry = Mapping[str, Any]  # an evaluation, as the trace holds it
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that an evaluation gives.
+    """Describe a number that an evaluation gives.
 
     Args:
         key: its name in a trace, as "val_accuracy".
-        title: what people call it, as "accuracy".
+        title: its name for people, as "accuracy".
         unit: as "%" or "nats"; "" for none.
         higher_is_better: whether more of it is better.
-        meaning: what it is taken over, for the legend of a table.
+        meaning: how it is computed, for the legend of a table.
         role: "score": tables show it; "loss": it is drawn beside the training loss; "detail": it is stored.
     """
 
@@ -35,22 +35,22 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """The title with its unit, for an axis or the head of a column."""
+        """Return the title with its unit, for an axis or the head of a column."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     @property
     def averaged(self) -> Metric:
-        """The same of the moving average of the weights."""
+        """Return the same metric of the moving average of the weights."""
         title = f"{self.title} of averaged weights"
         return replace(self, key=AVERAGED + self.key, title=title, role="detail")
 
     def value(self, entry: Entry) -> float | None:
-        """What an evaluation gave; None if it was not finite, or there is none."""
+        """Return what an evaluation gave; None if it was not finite, or there is none."""
         value = entry.get(self.key)
         return None if value is None or not math.isfinite(value) else float(value)
 
     def best(self, entries: Iterable[Entry]) -> Entry | None:
-        """The first of the best evaluations; None if none gave a number."""
+        """Return the first of the best evaluations; None if none gave a number."""
         sign = 1 if self.higher_is_better else -1
         numbered = [entry for entry in entries if self.value(entry) is not None]
         return max(numbered, key=lambda entry: sign * entry[self.key], default=None)
@@ -60,17 +60,17 @@ VAL_LOSS = Metric("val_loss", "validation loss", "nats", meaning="mean over the 
 
 
 def judge_of(metrics: Sequence[Metric], averaged: bool) -> Metric:
-    """The metric that chooses the best evaluation: a task's first one, of the averaged weights if there are any."""
+    """Return the metric that judges evaluations: a task's first one, of the averaged weights if there are any."""
     return metrics[0].averaged if averaged else metrics[0]
 
 
 def stored(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """Metrics as JSON holds them."""
+    """Return metrics as JSON holds them."""
     return [asdict(each) for each in metrics]
 
 
 def read(values: Iterable[Mapping[str, Any]]) -> list[Metric]:
-    """What `stored` gave.
+    """Make metrics of what `stored` gave.
 
     Raises:
         TypeError: it is something else.

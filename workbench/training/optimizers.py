@@ -1,4 +1,4 @@
-"""Optimisers by name, with torch's fused implementations where there are any."""
+"""Make optimisers by name, with torch's fused implementations where there are any."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 Groups = Iterable[dict[str, Any]]
 
-# name -> (parameter groups, lr, momentum) -> optimiser; what a name means is torchvision's reference training's
+# name -> (parameter groups, lr, momentum) -> optimiser; the names mean what they do in torchvision's reference training
 OPTIMIZERS: dict[str, Callable[[Groups, float, float], Optimizer]] = {
     "sgd": lambda groups, lr, momentum: torch.optim.SGD(groups, lr, momentum, fused=True),
     "sgd_nesterov": lambda groups, lr, momentum: torch.optim.SGD(
@@ -28,18 +28,17 @@ def make_optimizer(
     momentum: float = 0.9,
     vector_weight_decay: float | None = None,
 ) -> Optimizer:
-    """One of `OPTIMIZERS` for all parameters that are trained.
+    """Make one of `OPTIMIZERS` for all parameters that are trained.
 
     Args:
-        vector_weight_decay: that of vectors and scalars, which are biases, norms and what an activation learns;
-            None: as all others.
+        vector_weight_decay: that of biases, norms and what an activation learns; None: as all others.
     """
     vector_weight_decay = weight_decay if vector_weight_decay is None else vector_weight_decay
     return OPTIMIZERS[name](parameter_groups(model, weight_decay, vector_weight_decay), lr, momentum)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, vector_weight_decay: float) -> list[dict[str, Any]]:
-    """The parameters that are trained: matrices and kernels, and vectors and scalars."""
+    """Group the parameters that are trained: matrices and kernels, and vectors and scalars."""
     trained = [each for each in model.parameters() if each.requires_grad]
     groups = [
         {"params": [each for each in trained if each.ndim >= 2], "weight_decay": weight_decay},

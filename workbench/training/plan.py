@@ -1,4 +1,4 @@
-"""Training what is missing of many runs: one after the other in this process, or several processes at once."""
+"""Train what is missing of many runs: one after the other in this process, or in several processes at once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from workbench.training.runs import Results, StoredRun
 from workbench.training.task import Spec, opened
 from workbench.training.workers import in_processes
 
-LINES = 50  # of progress where there is no terminal
+LINES = 50  # of progress, at most, where there is no terminal
 
 Describe = Callable[[StoredRun, Results], str]
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run, and the task that it trains."""
+    """Hold a run, and the task that it trains."""
 
     run: StoredRun
     spec: Spec
 
     def finished(self) -> Results | None:
-        """Its results, if it has ended already.
+        """Return its results, if it has ended already.
 
         Raises:
             UserError: they are damaged, or of another configuration or data.
@@ -39,7 +39,7 @@ class Planned:
 
 
 def device_of(spec: Spec) -> torch.device:
-    """Where the runs of a plan are trained: in one process each."""
+    """Return the device on which the runs of a plan are trained, in one process each."""
     cuda = spec.machine.device != "cpu" and torch.cuda.is_available()
     return torch.device("cuda", 0) if cuda else torch.device("cpu")
 
@@ -47,12 +47,12 @@ def device_of(spec: Spec) -> torch.device:
 def complete(
     plan: Sequence[Planned], describe: Describe, jobs: int = 1, checkpoints: bool = True
 ) -> dict[StoredRun, Results]:
-    """The results of every run of the plan; what is missing is trained, stored as it ends, and told of.
+    """Train the runs that are missing, store and report each as it ends, and return the results of the whole plan.
 
     Args:
-        describe: how a run ended, on a line.
+        describe: says how a run ended, on a line.
         jobs: processes at once, each with one thread; 1: in this process.
-        checkpoints: whether a run that is stopped can be resumed within, and its weights be used.
+        checkpoints: whether they are stored, so that a stopped run resumes and its weights can be used.
 
     Raises:
         UserError: a task refuses its settings or data, or another run is stored in the place of one.
@@ -77,7 +77,7 @@ def complete(
 
 
 def check(plan: Sequence[Planned]) -> dict[StoredRun, Results]:
-    """The results of the runs that have ended; those that are missing can be trained.
+    """Return the results of the runs that have ended, and check that the others can be trained.
 
     Raises:
         UserError: one cannot, or another run is stored in its place.
@@ -110,7 +110,7 @@ def _one_after_the_other(
 
 
 def steps_of(planned: Planned) -> int:
-    """How many steps a run has."""
+    """Return how many steps a run has."""
     task = opened(planned.spec, device_of(planned.spec))
     if task.steps is not None:
         return task.steps

@@ -1,4 +1,4 @@
-"""A task as a command: its recipes, its flags, and the run that they describe."""
+"""Make a command of a task: its recipes, its flags, and the run that they describe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Options = argparse.Namespace
 
 @dataclass(frozen=True)
 class TrainingProgram:
-    """One task as `python -m <module>` trains it, and as comparisons take it.
+    """Describe a task as `python -m <module>` trains it, and as comparisons take it.
 
     Args:
         module: as "tasks.small_poc.main".
@@ -35,11 +35,11 @@ class TrainingProgram:
         data: the default of --data.
         recipe_flags: the flags that choose the recipe, if it is not the only one.
         aliases: other names of flags, as {"results": ["--output-dir"]}; settings may have some too.
-        unit: what the limits count.
+        unit: what --limit-train and --limit-val count.
         pictures: whether --bad-images says what to do with files that cannot be read.
         add_flags: adds flags of the program's own.
         base: the settings that the command line changes, where they are not simply a recipe.
-        finish: what else the options decide of the settings, when what the command line gives is in them.
+        finish: changes the settings by other options, after those of the command line are set.
         check: refuses a run, by what is stored of it.
         default_text: what --help says of the default of a setting, where it is in a file.
     """
@@ -63,7 +63,7 @@ class TrainingProgram:
 
     @property
     def command(self) -> str:
-        """How the program is started."""
+        """Return the command that starts the program."""
         return f"python -m {self.module}"
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
@@ -103,7 +103,7 @@ class TrainingProgram:
             first = next(iter(self.recipes))
             parser.add_argument(
                 *self.recipe_flags, dest="recipe", type=one_of("model", self.recipes), default=first, metavar="NAME",
-                help=f"the model, whose recipe holds for all that no flag changes: one of {', '.join(self.recipes)}",
+                help=f"model, whose recipe sets what no flag changes: one of {', '.join(self.recipes)}",
             )  # fmt: skip
         parser.add_argument("--dataset", default=self.dataset, metavar="NAME", help=self.datasets)
         flags.add_data_flag(
@@ -114,7 +114,7 @@ class TrainingProgram:
         if self.pictures:
             parser.add_argument(
                 "--bad-images", type=one_of("choice", ("refuse", "skip")), default="refuse", metavar="NAME",
-                help="for a file that is no image: refuse (stop, and name it) or skip (name it, and go on)",
+                help="what to do with a file that is no image: refuse (stop, and name it) or skip (name it, and go on)",
             )  # fmt: skip
         flags.add_machine_flags(parser)
         if self.add_flags is not None:
@@ -126,13 +126,13 @@ class TrainingProgram:
         add_settings(parser, first, self.aliases, self.default_text, several, hidden)
 
     def spec(self, options: Options, changes: Mapping[str, Any] | None = None) -> Spec:
-        """What the options make of the task.
+        """Specify the task that the options describe.
 
         Args:
             changes: settings that differ from the recipe's; what the command line gives goes before them too.
 
         Raises:
-            UserError: the settings cannot be.
+            UserError: the settings are invalid.
         """
         first = next(iter(self.recipes))
         base = self.base(options) if self.base else self.recipes[getattr(options, "recipe", first)]
@@ -147,6 +147,6 @@ class TrainingProgram:
         return Spec(self.task_class, settings, source, machine)
 
     def notes(self, options: Options) -> dict[str, Any]:
-        """What is stored with the results, but changes no number."""
+        """Return what is stored with the results, but changes no number."""
         name = getattr(options, "run_name", None)
         return {"run_name": name} if name else {}

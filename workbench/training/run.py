@@ -1,4 +1,4 @@
-"""One run from its task to its results: what a program does for one, and a comparison for many."""
+"""Train one run from its task to its results, for a program or a comparison."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train_run(
         notes: stored with the results, but not compared.
         check: refuses a run, by what is stored of it.
         after_step: called after each step; then nothing is printed, and neither plot nor events are written.
-        checkpoints: whether the run can be resumed, and its weights be used.
+        checkpoints: whether they are stored, so that a stopped run resumes and its weights can be used.
 
     Raises:
         UserError: the task refuses its settings or data, or another run is stored in its place.
@@ -83,23 +83,23 @@ def _trained(
 
 
 def configuration_of(task: Task) -> dict[str, Any]:
-    """All that the numbers of an opened task depend on beside the run's key, its data included."""
+    """Return all that the numbers of an opened task depend on beside the run's key, its data included."""
     choice = task.source.choice()  # comes first, then the data: where they differ, much of the rest does too
     return {**choice, "data": task.fingerprint(), **task.configuration()}
 
 
 def defaults_of(task: Task) -> dict[str, Any]:
-    """The values of settings that nobody sets: those of a run that was stored before there was the setting."""
+    """Return the default of each setting, which a run has that was stored before there was the setting."""
     return {"bad_images": "refuse", **Source(task.dataset).choice(), **defaults(task.settings)}
 
 
 def environment_of(accelerator: Accelerator) -> dict[str, Any]:
-    """Where the results of a run come from."""
+    """Describe where the results of a run come from."""
     return describe(accelerator.device.type) | {"processes": accelerator.num_processes}
 
 
 def summary(results: Results) -> str:
-    """How a run ended, in a few lines for people."""
+    """Summarise how a run ended, in a few lines for people."""
     if results["final"] is None:
         return f"diverged at {results['axis']} {results['diverged_at']}: the training loss was no finite number"
     final = _values(results, results["final"])
@@ -123,7 +123,7 @@ def _claimed(
     accelerator: Accelerator,
     check: Callable[[StoredRun], None] | None,
 ) -> Iterator[tuple[Results | None, checkpoint.State | None]]:
-    """Hold the run alone; the main process's results or checkpoint are everybody's."""
+    """Hold the run's lock within the block; every process gets the main one's results or checkpoint."""
     with contextlib.ExitStack() as held:
 
         def claim() -> tuple[Results | None, checkpoint.State | None]:

@@ -1,8 +1,8 @@
-"""The files of a run: a contract that other programs read.
+"""Store the files of a run, a contract that other programs read.
 
 <results>/<dataset>/<model>/<activation>/ holds, for each seed, checkpoint_<seed>.pth (and the one before it,
 checkpoint_<seed>.previous.pth), opt_trace_<seed>.json, results_<seed>.json, plot_<seed>.png and TensorBoard events. A
-run of a variant, as a learning rate of a sweep, has the variant's name behind the seed.
+run of a variant, such as one learning rate of a sweep, has the variant's name after the seed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Results = dict[str, Any]
 
 
 def position(entry: Mapping[str, Any]) -> tuple[str, int]:
-    """Where in the run an evaluation was: ("epoch", 3) or ("step", 1500)."""
+    """Return where in the run an evaluation was: ("epoch", 3) or ("step", 1500)."""
     return next(iter(entry.items()))
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run of one activation and one seed, and where it is stored."""
+    """Name one run of one activation and one seed, and the files that store it."""
 
     results: Path
     dataset: str
@@ -44,7 +44,7 @@ class StoredRun:
         return self.results / self.dataset / self.model / self.activation
 
     def path(self, what: str, ending: str = "") -> Path:
-        """One of the run's files, or with no ending a folder of its files."""
+        """Return one of the run's files, or with no ending a folder of its files."""
         variant = f"_{self.variant}" if self.variant else ""
         return self.folder / f"{what}_{self.seed}{variant}{ending}"
 
@@ -70,18 +70,18 @@ class StoredRun:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its key says of the run, for its configuration."""
+        """Return what its key says of the run, for its configuration."""
         key = {"dataset": self.dataset, "model": self.model, "activation": self.activation, "seed": self.seed}
         return key | ({"variant": self.variant} if self.variant else {})
 
     # Reading
 
     def finished(self, configuration: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Results | None:
-        """The results, if the run has ended already.
+        """Return the results, if the run has ended already.
 
         Args:
             configuration: what the run depends on now.
-            defaults: the values of settings; one that the stored run does not know yet had this value.
+            defaults: values of settings, for those that the stored run does not have yet.
 
         Raises:
             UserError: they cannot be read, or are of another configuration.
@@ -93,7 +93,7 @@ class StoredRun:
         return results
 
     def read_results(self) -> Results:
-        """The results of a run that has ended.
+        """Read the results of a run that has ended.
 
         Raises:
             UserError: they are missing, damaged, or of an earlier version.
@@ -118,7 +118,7 @@ class StoredRun:
         return dict(results)
 
     def trace(self) -> Trace:
-        """Every evaluation so far; a number that was not finite is None.
+        """Read every evaluation so far; a number that was not finite is None.
 
         Raises:
             UserError: the trace is missing or damaged.
@@ -132,7 +132,7 @@ class StoredRun:
         return trace
 
     def read_metrics(self) -> list[metrics.Metric]:
-        """What the numbers in the trace mean, of a run that has ended or is under way.
+        """Read what the numbers in the trace mean, of a run that has ended or is under way.
 
         Raises:
             UserError: neither results nor checkpoint say it.
@@ -147,7 +147,7 @@ class StoredRun:
     def resume(
         self, configuration: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
     ) -> checkpoint.State | None:
-        """The newest good checkpoint; None if the run has not begun.
+        """Return the newest good checkpoint; None if the run has not begun.
 
         Raises:
             UserError: it is of another configuration, or there are only broken ones.
@@ -170,7 +170,7 @@ class StoredRun:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, and be the only one who writes this run; a run that leaves no file leaves no folder.
+        """Make the folder and hold the run's lock within the block; a run that leaves no file leaves no folder.
 
         Raises:
             UserError: another process trains it, or the folder cannot be written to.
@@ -182,7 +182,7 @@ class StoredRun:
                 self.checkpoint_path.with_suffix(".next.pth").unlink(missing_ok=True)
                 yield
         finally:
-            with contextlib.suppress(OSError):  # it is not empty, as it should be
+            with contextlib.suppress(OSError):  # it is not empty, as after every run that stored something
                 for each in made:
                     each.rmdir()
 
@@ -191,7 +191,7 @@ class StoredRun:
         write_json(self.trace_path, trace)
 
     def store_results(self, results: Results) -> None:
-        """Write the results of a finished run; from now on it needs no checkpoint but the last."""
+        """Write the results of a finished run, and remove the previous checkpoint."""
         write_json(self.results_path, results)
         checkpoint.previous(self.checkpoint_path).unlink(missing_ok=True)
 

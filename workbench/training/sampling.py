@@ -1,4 +1,4 @@
-"""Which samples make up each step: the same whatever the number of processes and of accumulated batches."""
+"""Choose the samples of each step: the same whatever the number of processes and of accumulated batches."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from workbench.training.seeding import generator_for
 
 @dataclass(frozen=True)
 class Sampling:
-    """How `count` samples are dealt out, epoch by epoch, to steps, processes and accumulated batches.
+    """Shuffle `count` samples in each epoch, and deal them out to steps, processes and accumulated batches.
 
     A step takes `batch_size` samples in all; the last step of an epoch is left out unless it is full.
 
     Args:
         count: samples of the training set.
         batch_size: samples of a step, over all processes and accumulated batches.
-        accumulation: how many batches a process runs through the model for a step.
+        accumulation: batches that a process accumulates for a step.
         repeats: how often a sample is drawn in a row (repeated augmentation, Hoffer et al. 2020); an epoch keeps its
             length, and so sees count / repeats of the samples.
 
@@ -51,16 +51,16 @@ class Sampling:
 
     @property
     def local_batch(self) -> int:
-        """Samples that go through the model at once, in one process."""
+        """Return how many samples go through the model at once, in one process."""
         return self.batch_size // (self.processes * self.accumulation)
 
     def order(self, epoch: int) -> Tensor:
-        """The samples of an epoch in their order, int64 (count,)."""
+        """Return the shuffled samples of an epoch, int64 (count,)."""
         order = torch.randperm(self.count, generator=generator_for(self.seed, "order", epoch))
         return order.repeat_interleave(self.repeats)[: self.count]
 
     def steps(self, epoch: int, first: int = 0) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """For each step from `first` on, this process's batches: samples, and their positions in the epoch.
+        """Yield, for each step from `first` on, this process's batches: samples, and their positions in the epoch.
 
         Neighbours go to different processes, and so do repeats of one sample.
         """
@@ -70,9 +70,9 @@ class Sampling:
             yield [(order[each], each) for each in positions]
 
     def positions_in_step(self) -> tuple[Tensor, ...]:
-        """Which of a step's samples are in each of this process's batches."""
+        """Return which of a step's samples are in each of this process's batches."""
         return torch.arange(self.process, self.batch_size, self.processes).chunk(self.accumulation)
 
     def share(self, count: int) -> Tensor:
-        """This process's share of `count` validation samples: each in exactly one process, none twice."""
+        """Return this process's share of `count` validation samples: each in exactly one process, none twice."""
         return torch.arange(self.process, count, self.processes)

@@ -1,4 +1,4 @@
-"""Learning rates as a table, made by the library's scheduler before training: there is no state to store or lose.
+"""Tabulate learning rates before training, by the library's scheduler: there is no state to store or lose.
 
 A table holds one rate an epoch or one a step; the loop spreads it over the run.
 """
@@ -15,7 +15,7 @@ from workbench.cli.errors import UserError
 
 
 def tabulate(lr: float, length: int, make: Callable[[Optimizer], LRScheduler]) -> list[float]:
-    """The rates that a scheduler of torch gives over `length` calls of its step(), the first one before any."""
+    """Return the rates of a torch scheduler over `length` calls of its step(), the first one before any."""
     optimizer = torch.optim.SGD([torch.zeros(())], lr)
     scheduler = make(optimizer)
     rates = []
@@ -27,7 +27,7 @@ def tabulate(lr: float, length: int, make: Callable[[Optimizer], LRScheduler]) -
 
 
 def warmup_and_cosine(lr: float, length: int, warmup: int, decay: int, lowest: float) -> list[float]:
-    """The rates of `length` steps: a line from near 0 to `lr`, then a cosine to `lowest` at step `decay`.
+    """Return the rates of `length` steps: linear from near 0 to `lr`, then a cosine to `lowest` at step `decay`.
 
     As in GPT's trainings (Brown et al. 2020, nanoGPT): step i of the warm-up has lr (i + 1) / (warmup + 1).
     """
@@ -44,7 +44,7 @@ def warmup_and_cosine(lr: float, length: int, warmup: int, decay: int, lowest: f
 
 
 def tabulate_timm(lr: float, steps_per_epoch: int = 1, **settings: Any) -> list[float]:
-    """The rates of timm's create_scheduler_v2(..., **settings): one an epoch, or one a step if step_on_epochs=False.
+    """Return the rates of timm's create_scheduler_v2(**settings): one an epoch, or one a step if step_on_epochs=False.
 
     The table is as long as timm wants to train: with warmup_prefix and cooldown_epochs longer than num_epochs.
 

@@ -1,4 +1,4 @@
-"""One seed for everything random in a run."""
+"""Seed everything random in a run by one seed."""
 
 import hashlib
 import random
@@ -12,23 +12,22 @@ def seed_everything(seed: int) -> None:
 
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(
-        seed
-    )  # torch.manual_seed looks for every kind of device: a hundred times slower
+    # torch.manual_seed looks for every kind of device: a hundred times slower
+    torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A seed (63 bits) for one purpose at one place, as in derived_seed(seed, "step", 17, rank).
+    """Derive a seed (63 bits) for one purpose at one place, as in derived_seed(seed, "step", 17, rank).
 
-    All that is random in a run is seeded so, from what the run has reached. Nothing random has to be stored for it to
-    go on as if it had never stopped, and other numbers of processes or workers change no augmentation.
+    All that is random in a run is seeded so: a run resumes without stored random states, and other numbers of
+    processes or workers change no augmentation.
     """
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 def generator_for(*parts: int | str) -> torch.Generator:
-    """A generator with a derived seed, which nothing in the model can advance."""
+    """Make a generator with a derived seed, which nothing in the model can advance."""
     return torch.Generator().manual_seed(derived_seed(*parts))

@@ -1,4 +1,4 @@
-"""The activation of a ready-made model, changed throughout."""
+"""Change the activation of a ready-made model throughout."""
 
 import warnings
 

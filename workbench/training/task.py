@@ -1,4 +1,4 @@
-"""The one contract of what is trained: a task gives data, model, optimiser, rates, loss and evaluation.
+"""Define what can be trained: a task gives data, model, optimiser, learning rates, loss and evaluation.
 
 The loop, the stored runs and the comparison do the rest. A new task is a subclass of `Task`, and a line in
 tasks/table.py makes it a program and a row of every comparison.
@@ -31,7 +31,7 @@ Batch = Any  # whatever the task says
 
 @dataclass(frozen=True)
 class Source:
-    """Where a run's data come from, and which of them are taken."""
+    """Say where a run's data come from, and which of them are taken."""
 
     dataset: str
     data: Path = Path("data")
@@ -40,16 +40,16 @@ class Source:
     bad_images: str = "refuse"
 
     def choice(self) -> dict[str, Any]:
-        """Which data are taken, as a run's configuration says it."""
+        """Return which data are taken, as a run's configuration says it."""
         return {"limit_train": self.limit_train, "limit_val": self.limit_val}
 
 
 class Task:
-    """What is trained, with whatever activation and seed.
+    """Define what is trained, with whatever activation and seed.
 
     A subclass sets `metrics`, `epochs` and `batch_size`, and defines `open`, `fingerprint`, `model`, `optimizer`,
     `rates`, `training`, `loss`, `evaluate` and, to be compared, `example` and `predict`. It is made before anything is
-    read, and refuses settings that cannot be; after `open` it may be asked for any number of runs.
+    read, and refuses invalid settings; after `open` it may be asked for any number of runs.
 
     Args:
         settings: a frozen dataclass of `setting()`s.
@@ -66,8 +66,8 @@ class Task:
     steps: int | None = None  # of the whole run, if its last epoch is shorter than the others
     axis: str = "epoch"  # what a trace counts: "epoch" or "step"
     unit: str = "images"  # what samples are called in speeds
-    samples_per_item: int = 1  # of these in one of `batch_size`: the tokens of a sequence
-    clip_norm: float | None = None
+    samples_per_item: int = 1  # units in a sample, as the tokens of a sequence
+    clip_norm: float | None = None  # gradient clipping: the largest norm
     autocast: torch.dtype | None = None  # float16 is scaled, bfloat16 needs no scaling
     ema_every: int = 1  # steps between two updates of the moving average
     sync_batch_norm: bool = False  # batch statistics over all processes, on GPUs
@@ -80,27 +80,27 @@ class Task:
 
     @property
     def dataset(self) -> str:
-        """The first folder of its results."""
+        """Name the first folder of its results."""
         return self.source.dataset
 
     @property
     def model_name(self) -> str:
-        """The second folder of its results."""
+        """Name the second folder of its results."""
         return str(self.settings.model)
 
     def configuration(self) -> dict[str, Any]:
-        """All that the numbers depend on beside data set, model, activation and seed, for JSON."""
+        """Return all that the numbers depend on beside data set, model, activation and seed, for JSON."""
         return configuration(self.settings) | self.source.choice()
 
     @property
     def size(self) -> str:
-        """How large its data are, for people."""
+        """Say how large its data are, for people."""
         return f"{self.count} training samples"
 
     # Data
 
     def open(self, device: torch.device) -> None:
-        """Read the data, or find out what there is; the main process does it first, for it may have to download.
+        """Read the data, or find out what there is; the main process does it first, as it may have to download them.
 
         Raises:
             UserError: they are missing or damaged.
@@ -108,50 +108,50 @@ class Task:
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """What tells these data from others, in a few words: how many, and a checksum."""
+        """Return what tells these data from others: how many there are, and a checksum."""
         raise NotImplementedError
 
     def sampling(self, seed: int, process: int = 0, processes: int = 1) -> Sampling:
-        """How samples are dealt out to steps, processes and accumulated batches."""
+        """Deal out samples to steps, processes and accumulated batches."""
         return Sampling(self.count, self.batch_size, seed, process, processes, self.accumulation, self.repeats)
 
     def training(self, sampling: Sampling, epoch: int, first: int) -> Iterator[list[Batch]]:
-        """For each step of an epoch (both counted from 0) from `first` on, this process's batches on its device."""
+        """Yield this process's batches on its device, for each step of an epoch (both from 0) from `first` on."""
         raise NotImplementedError
 
     # Model
 
     def model(self, activation: str) -> nn.Module:
-        """The model as training starts from it, on the device: the same weights whatever the activation.
+        """Make the model as training starts from it, on the device: the same weights whatever the activation.
 
         The seed has been set.
         """
         raise NotImplementedError
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """The optimiser; its learning rate is set before each step."""
+        """Make the optimiser; its learning rate is set before each step."""
         raise NotImplementedError
 
     def rates(self, steps_per_epoch: int) -> Sequence[float]:
-        """Learning rates, one an epoch or one a step: they are spread evenly over the run."""
+        """Return learning rates, one an epoch or one a step: they are spread evenly over the run."""
         raise NotImplementedError
 
     def average(self, model: nn.Module, steps_per_epoch: int) -> ModelEmaV3 | None:
-        """The moving average of the weights, which is evaluated too and then judges; None: there is none."""
+        """Make the moving average of the weights, which is evaluated too and then judges; None: there is none."""
         return None
 
     def flops_per_sample(self, model: nn.Module) -> float | None:
-        """Floating-point operations forward and backward; None: no utilisation is reported."""
+        """Count floating-point operations forward and backward; None: no utilisation is reported."""
         return None
 
     # Learning
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The mean loss over a batch; its gradient is followed."""
+        """Return the mean loss over a batch, whose gradient is followed."""
         raise NotImplementedError
 
     def evaluate(self, model: nn.Module, sampling: Sampling, accelerator: Accelerator) -> dict[str, float]:
-        """The value of every metric over the whole validation set, the same in every process."""
+        """Return the value of every metric over the whole validation set, the same in every process."""
         raise NotImplementedError
 
     def after_evaluation(self, model: nn.Module, run: StoredRun, entry: Mapping[str, Any]) -> None:
@@ -160,17 +160,17 @@ class Task:
     # What an activation costs
 
     def example(self) -> Batch:
-        """A batch as it goes through the model at once."""
+        """Return a batch as it goes through the model at once."""
         raise NotImplementedError
 
     def predict(self, model: nn.Module, batch: Batch) -> Any:
-        """What the model gives for a batch when it is used."""
+        """Return what the model gives for a batch when it is used."""
         return model(batch[0])
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a task is made of: it can be sent to another process, and says whether two tasks are the same."""
+    """Say what a task is made of: it can be sent to another process, and two of them compared."""
 
     task_class: Callable[[Any, Source, Machine], Task]
     settings: Any
@@ -178,17 +178,17 @@ class Spec:
     machine: Machine
 
     def task(self) -> Task:
-        """A new task.
+        """Make a new task.
 
         Raises:
-            UserError: the settings cannot be.
+            UserError: the settings are invalid.
         """
         return self.task_class(self.settings, self.source, self.machine)
 
 
 @lru_cache(maxsize=32)
 def opened(spec: Spec, device: torch.device) -> Task:
-    """The task with its data, kept for the next run of the same."""
+    """Open the task's data, and keep the task for the next run of the same."""
     task = spec.task()
     task.open(device)
     return task

@@ -1,4 +1,4 @@
-"""Work shared out over processes, one thread each, which end when the program does, however that ends."""
+"""Share work out over processes, one thread each, which end when the program does, however that ends."""
 
 import multiprocessing
 import os
@@ -51,7 +51,7 @@ def in_processes(
 
 
 def _start_worker() -> None:
-    """One thread; and gone when the parent is, even if that was killed."""
+    """Use one thread, and end when the parent does, even if it was killed."""
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
     assert parent is not None

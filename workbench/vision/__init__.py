@@ -1,1 +1,1 @@
-"""What tasks on images share: data sets, image files, models, classification metrics."""
+"""Provide what tasks on images share: data sets, image files, models, classification metrics."""

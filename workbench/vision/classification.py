@@ -1,4 +1,4 @@
-"""What every task that sorts images into classes has: its metrics, its loss, and its evaluation."""
+"""Classify images: the metrics, the loss and the evaluation that every such task has."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Batch = tuple[Tensor, Tensor]  # x (N, C, H, W) and y, int64 (N,)
 
 
 class Classification(Task):
-    """A task on images and their classes; it judges by the accuracy on the validation images.
+    """Classify images; the accuracy on the validation images judges.
 
     A subclass sets `count`, `val_count` and `classes` when it opens the data, and gives `validation`.
     """
@@ -38,24 +38,23 @@ class Classification(Task):
 
     @property
     def metrics(self) -> Sequence[Metric]:  # type: ignore[override]
-        """Accuracy and loss, and the accuracy of the first five where there are more classes."""
+        """Return accuracy and loss, and the top-5 accuracy where there are more classes."""
         return (ACCURACY, VAL_LOSS, *([TOP_ACCURACY] if self.classes > TOP else []))
 
     @property
     def size(self) -> str:
-        """How many images there are, for people."""
         return f"{self.count} training and {self.val_count} validation images"
 
     def validation(self, sampling: Sampling) -> Iterator[Batch]:
-        """This process's share of the validation images."""
+        """Yield this process's share of the validation images."""
         raise NotImplementedError
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy."""
+        """Return the cross-entropy."""
         return F.cross_entropy(model(batch[0]), batch[1])
 
     def evaluate(self, model: nn.Module, sampling: Sampling, accelerator: Accelerator) -> dict[str, float]:
-        """Loss and accuracies over exactly the whole validation set, each image counted once."""
+        """Measure loss and accuracies over exactly the whole validation set, each image counted once."""
         return evaluate(model, self.validation(sampling), accelerator)
 
 

@@ -1,4 +1,4 @@
-"""Small image data sets, held in memory as tensors: no workers, no transforms, the same numbers every time."""
+"""Load small image data sets into memory as tensors: no workers, no transforms, the same numbers every time."""
 
 import contextlib
 import functools
@@ -24,7 +24,7 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the Debian p
 
 @dataclass(frozen=True)
 class Images:
-    """Images (N, C, H, W) and labels, int64 (N,)."""
+    """Hold images (N, C, H, W) and labels, int64 (N,)."""
 
     train_x: Tensor
     train_y: Tensor
@@ -78,7 +78,7 @@ def load_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit
 
 
 def limited(flag: str, labels: Tensor, limit: int | None, classes: int) -> Tensor:
-    """Which `limit` samples of those with labels (N,) to take, classes in proportion, int64 (limit,); None: all.
+    """Choose `limit` of the samples with labels (N,), classes in proportion: int64 (limit,); None: all.
 
     Raises:
         UserError: there are not so many, or they are fewer than the classes.
@@ -91,7 +91,7 @@ def limited(flag: str, labels: Tensor, limit: int | None, classes: int) -> Tenso
 
 
 def stratified_order(labels: Tensor) -> Tensor:
-    """A fixed permutation of range(N) for labels (N,), of which every beginning has the classes in proportion."""
+    """Return a fixed permutation of range(N) for labels (N,); every beginning of it has the classes in proportion."""
     position = torch.empty(len(labels), dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     for label in labels.unique():
@@ -125,7 +125,7 @@ def _fashion_mnist(data_dir: Path) -> _Loaded:
 
 
 def _idx_dataset(name: str, data_dir: Path, elsewhere: list[Path]) -> _Loaded:
-    """Four idx files in <data_dir>/<name>/raw or elsewhere; torchvision downloads them if they are in neither."""
+    """Read four idx files in <data_dir>/<name>/raw or elsewhere; torchvision downloads them if they are in neither."""
     stems = [f"{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     folder = data_dir / name / "raw"
     complete = next((each for each in (folder, *elsewhere) if all(_idx_file(each, stem) for stem in stems)), None)
@@ -145,7 +145,7 @@ def _idx_file(folder: Path, stem: str) -> Path | None:
 
 
 def _read_idx(folder: Path, stem: str) -> "np.ndarray":
-    """The array of an idx file of bytes: two zeros, the type 8, the number of dimensions, each as 4 bytes, the data."""
+    """Read an idx file of bytes: two zeros, the type 8, the number of dimensions, each as 4 bytes, the data."""
     import numpy as np
 
     path = _idx_file(folder, stem)
@@ -174,7 +174,7 @@ def _cifar10(data_dir: Path) -> _Loaded:
 
 
 def _download(load: Callable[[], Any], advice: str) -> Any:
-    """What a torchvision data set gives that downloads itself; without a network, advice on doing it by hand."""
+    """Return the torchvision data set that `load` downloads; without a network, advise how to do it by hand."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints every attempt
             return load()

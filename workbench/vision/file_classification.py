@@ -1,4 +1,4 @@
-"""Classification of images that are read from files, one by one, in worker processes."""
+"""Classify images that are read from files, one by one, in worker processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.vision.files import FOLDER, FromFiles, Transform, open_split, pla
 
 
 class FileClassification(Classification):
-    """A task on a folder of images, or on a small data set whose images are treated as if they came from files.
+    """Classify a folder of images, or a small data set whose images are treated as if they came from files.
 
     A subclass sets `transforms`, those of training and of validation images, before the first batch.
 
@@ -32,7 +32,7 @@ class FileClassification(Classification):
 
     @property
     def dataset(self) -> str:
-        """The data set's own name, or that of its folder."""
+        """Name the data set, or its folder."""
         return self.source.data.resolve().name if self.name == FOLDER else self.name
 
     def configuration(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class FileClassification(Classification):
 
     @property
     def batches(self) -> FromFiles:
-        """What reads the images; its workers start with the first batch."""
+        """Return what reads the images; its workers start with the first batch."""
         if self._batches is None:
             skip = self.source.bad_images == "skip"
             self._batches = FromFiles(self.split, self.transforms, self.device, self.machine.workers, skip)

@@ -1,4 +1,4 @@
-"""Images that are decoded and transformed one by one, in worker processes."""
+"""Decode and transform images one by one, in worker processes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 UNPACKING = ".unpacking.json"  # in ImageNet's folder until setup_dataset has unpacked and verified everything
 FOLDER = "folder"  # the data set that is train/ and val/ below --data
 DATASETS_HELP = (
-    "folder (torch/imagenet means the same): train/ and val/ with one folder of images for each class; or cifar10 (or "
-    "torch/cifar10), fashion_mnist, mnist, digits"
+    "data set: folder (or torch/imagenet), that is train/ and val/ in --data with a folder of images for each class; "
+    "or cifar10 (or torch/cifar10), fashion_mnist, mnist, digits"
 )
 SMALL = 2**26  # bytes of images up to which their contents tell them apart, not only their names and sizes
 PREFETCH = 4  # batches a worker keeps ready
@@ -37,7 +37,7 @@ Transform = Callable[["Image"], Tensor]
 
 
 class Pictures(Protocol):
-    """A data set of PIL images with their labels."""
+    """Hold PIL images with their labels."""
 
     def __len__(self) -> int: ...
 
@@ -51,7 +51,7 @@ class Pictures(Protocol):
 
 
 class Folder:
-    """The images below `root`, a folder a class; those of `limit` classes in proportion if it is given.
+    """Hold the images below `root`, a folder a class; if `limit` is given, so many, classes in proportion.
 
     Raises:
         UserError: the folder is missing, half unpacked, or has a class without an image.
@@ -103,7 +103,7 @@ class Folder:
 
 
 class Pixels:
-    """Images that are in memory, uint8 (N, C, H, W), as RGB pictures."""
+    """Hold images in memory, uint8 (N, C, H, W), as RGB pictures."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         self._x, self._labels = x, y.tolist()
@@ -125,7 +125,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Split:
-    """Training and validation pictures, and the number of classes."""
+    """Hold training and validation pictures, and the number of classes."""
 
     train: Pictures
     val: Pictures
@@ -158,7 +158,7 @@ def plain_name(dataset: str) -> str:
 
 
 def open_folder(path: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
-    """<path>/train and <path>/val, each with one folder a class, as ImageNet has them.
+    """Open <path>/train and <path>/val, each with one folder a class, as ImageNet has them.
 
     Raises:
         UserError: one is missing or unusable, or they have other classes.
@@ -172,7 +172,7 @@ def open_folder(path: Path, limit_train: int | None = None, limit_val: int | Non
 
 
 def open_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
-    """One of the data sets of workbench.vision.datasets as pictures."""
+    """Open one of the data sets of workbench.vision.datasets as pictures."""
     pixels = load_pixels(name, data_dir, limit_train, limit_val)
     return Split(Pixels(pixels.train_x, pixels.train_y), Pixels(pixels.val_x, pixels.val_y), pixels.classes)
 
@@ -184,7 +184,7 @@ class _Broken:
 
 
 class _Samples:
-    """What the workers read: (index, seed) -> (x, y), where the seed decides on the augmentation."""
+    """Give the workers (index, seed) -> (x, y), where the seed decides on the augmentation."""
 
     def __init__(self, pictures: Pictures, transform: Transform) -> None:
         self._pictures, self._transform = pictures, transform
@@ -205,7 +205,7 @@ def _collate(samples: list[Any]) -> tuple[Batch | None, list[_Broken]]:
 
 
 class _Keys:
-    """The batches to read next, as the workers want them; replaced before each pass."""
+    """Hold the batches to read next, as the workers want them; replaced before each pass."""
 
     def __init__(self) -> None:
         self.batches: Iterator[list[tuple[int, int]]] = iter(())
@@ -215,7 +215,7 @@ class _Keys:
 
 
 class FromFiles:
-    """The batches of pictures on a device.
+    """Read batches of pictures to a device.
 
     Args:
         workers: processes that read ahead, for training and for validation; 0: none.

@@ -1,4 +1,4 @@
-"""Small images, all in memory: batches are slices of a tensor, augmented at once."""
+"""Slice batches out of small images that are all in memory, and augment them at once."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class InMemory:
-    """The batches of `images`, wherever these are.
+    """Yield the batches of `images`, wherever these are.
 
     Args:
         augment: shift and mirror training images.
@@ -50,13 +50,13 @@ class InMemory:
 
 
 def draw_shifts(count: int, generator: torch.Generator) -> Tensor:
-    """For each of `count` images: rows, columns (0 to 8) and whether to mirror (0 or 1), int64 (count, 3)."""
+    """Draw, for each of `count` images: rows, columns (0 to 8) and whether to mirror (0 or 1), int64 (count, 3)."""
     shifts = torch.randint(2 * SHIFT + 1, (count, 2), generator=generator)
     return torch.cat([shifts, torch.randint(2, (count, 1), generator=generator)], dim=1)
 
 
 def shift_and_mirror(x: Tensor, draws: Tensor) -> Tensor:
-    """Each image of x (N, C, H, W) cut out of its zero-padded self, and mirrored, as `draws` (N, 3) says."""
+    """Cut each image of x (N, C, H, W) out of its zero-padded self, and mirror it, as `draws` (N, 3) says."""
     count, channels, height, width = x.shape
     padded = F.pad(x, (SHIFT, SHIFT, SHIFT, SHIFT))
     rows = draws[:, :1] + torch.arange(height)

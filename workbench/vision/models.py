@@ -1,4 +1,4 @@
-"""A model of torchvision or timm with one activation throughout."""
+"""Make models of torchvision or timm with one activation throughout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.training.swap import with_activation
 
 
 def check_input(model: nn.Module, side: int, batch: int) -> None:
-    """Show that the model takes square images, and a batch of so many, before it is shared out and fed.
+    """Check that the model takes square images of `side` pixels, and `batch` of them in a process.
 
     Raises:
         UserError: it does not.
@@ -34,7 +34,7 @@ def check_input(model: nn.Module, side: int, batch: int) -> None:
 
 
 def torchvision_classifier(name: str, classes: int, activation: str) -> nn.Module:
-    """A torchvision classifier with random initial weights.
+    """Make a torchvision classifier with random initial weights.
 
     Raises:
         UserError: the name is unknown.
@@ -55,7 +55,7 @@ def torchvision_classifier(name: str, classes: int, activation: str) -> nn.Modul
 def timm_classifier(
     name: str, classes: int, activation: str, img_size: int | None = None, **settings: Any
 ) -> nn.Module:
-    """A timm model with random initial weights; settings that are None are left to timm.
+    """Make a timm model with random initial weights; settings that are None are left to timm.
 
     Args:
         img_size: the side of its images; transformers are made for one, convolutions take any.
