@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 AVERAGED = "ema_"  # prefix of the keys of metrics of the moving average of the weights
-ROLES = ("score", "loss", "detail")
 
 Entry = Mapping[str, Any]  # an evaluation, as the trace holds it
 
@@ -57,11 +56,6 @@ class Metric:
 
 
 VAL_LOSS = Metric("val_loss", "validation loss", "nats", meaning="mean over the validation data", role="loss")
-
-
-def judge_of(metrics: Sequence[Metric], averaged: bool) -> Metric:
-    """Return the metric that judges evaluations: a task's first one, of the averaged weights if there are any."""
-    return metrics[0].averaged if averaged else metrics[0]
 
 
 def stored(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
