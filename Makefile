@@ -10,7 +10,7 @@ compare: $(READY)
 	$(BIN)/python -m tasks.compare
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

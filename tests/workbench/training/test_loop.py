@@ -136,6 +136,24 @@ def test_bfloat16_is_used_where_it_is_asked_for():
     assert set(dtypes) == {torch.bfloat16}
 
 
+def test_noise_is_of_the_step_and_of_the_seed():
+    def masks(seed):
+        seen = []
+
+        class Hooked(Plain):
+            def model(self, activation):
+                net = super().model(activation)
+                net[2].register_forward_hook(lambda m, _, output: seen.append(output == 0) if m.training else None)
+                return net
+
+        trained(Hooked(dropout=0.5), StoredRun(Path(), "data", "net", "Tanh", seed))
+        return torch.stack(seen)
+
+    first, again, other = masks(7), masks(7), masks(8)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert len(first) == 15 == len({each.numpy().tobytes() for each in first})
+
+
 def test_divergence_ends_the_run_where_it_is_seen_and_is_stored(tmp_path):
     """Every ten steps all processes agree; of the thirty steps of an epoch it sees ten."""
     run = StoredRun(tmp_path, "data", "net", "Tanh", 7)
