@@ -32,7 +32,7 @@ def draw_run(run: StoredRun, trace: Trace, metrics: Sequence[Metric]) -> None:
     look: dict[str, Any] = {"marker": "o" if len(trace) < 20 else "", "color": colour}
     places = [entry[axis] for entry in trace]
     judge = metrics[0]
-    plain = next(each for each in metrics if AVERAGED + each.key == judge.key or each.key == judge.key)
+    plain = next((each for each in metrics if AVERAGED + each.key == judge.key), judge)
     with figure_style():
         figure = Figure(figsize=(9.0, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
