@@ -8,12 +8,9 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.training.runs import StoredRun, Trace, position
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Events:
@@ -34,12 +31,6 @@ class Events:
 
         axis, at = position(entry)
         self._write(at, *(scalar(name, v) for name, v in entry.items() if name != axis and v is not None))
-
-    def add_picture(self, name: str, pixels: Tensor, at: int) -> None:
-        """Write a picture, uint8 (3, H, W)."""
-        from torch.utils.tensorboard.summary import image
-
-        self._write(at, image(name, pixels))
 
     def close(self) -> None:
         """Close the file."""
