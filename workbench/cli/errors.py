@@ -42,6 +42,9 @@ def run(main: Callable[[], None]) -> NoReturn:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:
         _end("stopped", Stopped.exit_code)
+    except BrokenPipeError:  # whoever read the output, as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except ModuleNotFoundError as error:
         _end(
             f"the package {error.name} is missing: pip install -e '.[tasks]' installs what the tasks need",
