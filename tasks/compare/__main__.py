@@ -57,12 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = device_of(spec)
     task = opened(spec, device)
     plan = planned(options, spec, task)
-    check(plan)
+    ended = check(plan)
     output = options.results / task.dataset / task.model_name
     prepare_folder(output)
     print(f"{', '.join(options.activations)}; seeds 0 to {options.seeds - 1}; baseline {options.baseline}")
     print(f"{report.settings(task)}; {task.size}")
-    found = complete(plan, lambda run, results: report.outcome(run, results, task.metrics[0]), options.jobs)
+    judge = task.metrics[0]
+    found = complete(plan, lambda run, results: report.outcome(run, results, judge), options.jobs, ended=ended)
     runs = [report.Ended(run, results) for run, results in found.items()]
     metrics = runs[0].run.read_metrics()
     origins = report.origins([each.results["environment"] for each in runs])

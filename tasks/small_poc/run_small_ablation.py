@@ -44,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grid, folder = grid_of(options), folder_of(options.results, options.dataset)
     points = grid.trainings()
     plan = [point.planned(options.results, source, machine) for point in points]
-    check(plan)
+    ended = check(plan)
     prepare_folder(folder)
     print(f"{', '.join(grid.activations)}; seeds {', '.join(map(str, grid.seeds))}; {len(points)} runs", flush=True)
     store_grid(folder, grid)  # figures can be drawn of what there is before all is trained
-    results = complete(plan, outcome, options.jobs, checkpoints=False)
+    results = complete(plan, outcome, options.jobs, checkpoints=False, ended=ended)
     runs = {point: Ended.of(planned.run, results[planned.run]) for point, planned in zip(points, plan, strict=True)}
     write_text(folder / "runs.csv", to_csv([row for point in points for row in epoch_rows(point, runs[point])]))
     print("\n" + plain_table(best_table(grid, runs)) + "\n\n" + legend(grid) + "\n")

@@ -1,5 +1,6 @@
 """Describe where a result comes from: versions, commit and hardware, to be stored beside it."""
 
+import functools
 import os
 import platform
 import subprocess
@@ -72,6 +73,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@functools.cache  # a comparison describes many runs, and the code of a process does not change
 def _commit() -> str | None:
     command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -45,7 +45,11 @@ def device_of(spec: Spec) -> torch.device:
 
 
 def complete(
-    plan: Sequence[Planned], describe: Describe, jobs: int = 1, checkpoints: bool = True
+    plan: Sequence[Planned],
+    describe: Describe,
+    jobs: int = 1,
+    checkpoints: bool = True,
+    ended: dict[StoredRun, Results] | None = None,
 ) -> dict[StoredRun, Results]:
     """Train the runs that are missing, store and report each as it ends, and return the results of the whole plan.
 
@@ -53,12 +57,13 @@ def complete(
         describe: says how a run ended, on a line.
         jobs: processes at once, each with one thread; 1: in this process.
         checkpoints: whether they are stored, so that a stopped run resumes and its weights can be used.
+        ended: what `check` found, if it has been called.
 
     Raises:
         UserError: a task refuses its settings or data, or another run is stored in the place of one.
         Stopped: Ctrl-C.
     """
-    results = check(plan)
+    results = check(plan) if ended is None else dict(ended)
     missing = [each for each in plan if each.run not in results]
     if not missing:
         return {each.run: results[each.run] for each in plan}
@@ -69,9 +74,7 @@ def complete(
             _one_after_the_other(missing, results, describe, checkpoints)
         else:
             _several_at_once(missing, results, describe, checkpoints, min(jobs, len(missing)))
-    except KeyboardInterrupt:
-        raise Stopped(_stopped(plan, results)) from None
-    except Stopped:
+    except (KeyboardInterrupt, Stopped):
         raise Stopped(_stopped(plan, results)) from None
     return {each.run: results[each.run] for each in plan}
 
