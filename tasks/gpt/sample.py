@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tasks.gpt.vocabularies import Vocabulary, described
 from workbench.cli import flags
 from workbench.cli.arguments import Parser, non_negative_float, positive_int
 from workbench.cli.errors import UserError, run
+from workbench.cli.settings import from_configuration
 from workbench.training import checkpoint
 from workbench.training.launch import check_device
 from workbench.training.seeding import seed_everything
@@ -75,8 +75,7 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
     state: dict[str, Any] = checkpoint.read(path)
     try:
         configuration = state["configuration"]
-        known = [each.name for each in fields(Settings) if each.name in configuration]
-        settings = Settings(**{name: configuration[name] for name in known})
+        settings = from_configuration(configuration, Settings)
         model = build_model(settings, configuration["vocabulary_size"], configuration["activation"])
         model.load_state_dict(state["model"])
         description = state["extras"]["vocabulary"]

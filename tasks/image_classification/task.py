@@ -16,8 +16,8 @@ from workbench.training.schedules import tabulate
 from workbench.training.task import Source
 from workbench.vision.classification import Batch
 from workbench.vision.file_classification import FileClassification
-from workbench.vision.files import Transform
 from workbench.vision.models import check_input, torchvision_classifier
+from workbench.vision.reading import Transform
 
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3

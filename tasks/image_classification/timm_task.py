@@ -15,8 +15,8 @@ from workbench.training.schedules import tabulate_timm
 from workbench.training.task import Source
 from workbench.vision.classification import Batch
 from workbench.vision.file_classification import FileClassification
-from workbench.vision.files import Transform
 from workbench.vision.models import check_input, timm_classifier
+from workbench.vision.reading import Transform
 
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3

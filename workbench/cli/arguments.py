@@ -119,6 +119,13 @@ def unit_float(text: str) -> float:
     return value
 
 
+def truth(text: str) -> bool:
+    """Parse True or False, in any case."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be True or False, not {text!r}")
+    return text.lower() == "true"
+
+
 def _finite(text: str) -> float | None:
     try:
         value = float(text)

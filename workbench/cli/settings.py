@@ -9,20 +9,21 @@ from dataclasses import MISSING, field, fields, replace
 from typing import Any, TypeVar
 
 from golu.activations import unknown_name
-from workbench.cli.arguments import Parser
+from workbench.cli.arguments import Parser, truth
 from workbench.cli.errors import UserError
 
 S = TypeVar("S")
 
 
-def setting(kind: Callable[[str], Any], default: Any, purpose: str) -> Any:
+def setting(kind: Callable[[str], Any], default: Any, purpose: str, stored: bool = True) -> Any:
     """Declare a field of a settings dataclass.
 
     Args:
-        kind: parses a word of the command line; bool: a flag that turns it on or off.
+        kind: parses a word of the command line; bool: a flag that turns it on or off; truth: True, False or nothing.
         purpose: the help text.
+        stored: False: it changes no number, and a run may resume with another value.
     """
-    return field(default=default, metadata={"kind": kind, "purpose": purpose})
+    return field(default=default, metadata={"kind": kind, "purpose": purpose, "stored": stored})
 
 
 def several(kind: Callable[[str], Any], default: tuple[Any, ...] | None, purpose: str) -> Any:
@@ -58,6 +59,7 @@ def add_settings(
             parser.add_argument(*flags, dest=each.name, action=argparse.BooleanOptionalAction, help=text)
         else:
             many: dict[str, Any] = {"nargs": "+"} if each.metadata.get("several") else {}
+            many |= {"nargs": "?", "const": True} if kind is truth else {}
             metavar = getattr(kind, "metavar", "X")
             parser.add_argument(*flags, dest=each.name, type=kind, metavar=metavar, help=text, **many)
 
@@ -119,12 +121,32 @@ def _parsed(metadata: Mapping[str, Any], value: Any) -> Any:
 
 def configuration(settings: Any) -> dict[str, Any]:
     """Return the settings as they are stored: JSON knows lists, not tuples."""
-    return {each.name: _plain(getattr(settings, each.name)) for each in fields(settings)}
+    return {each.name: _plain(getattr(settings, each.name)) for each in _stored(settings)}
+
+
+def from_configuration(values: Mapping[str, Any], kind: type[S]) -> S:
+    """Make the settings of what `configuration` gave; what it lacks has its default.
+
+    Raises:
+        TypeError: a value is of another kind.
+    """
+    known = {each.name: each.metadata.get("several") for each in fields(kind)}  # type: ignore[arg-type]
+    return kind(
+        **{
+            name: tuple(value) if known[name] and value is not None else value
+            for name, value in values.items()
+            if name in known
+        }
+    )
 
 
 def defaults(settings: Any) -> dict[str, Any]:
     """Return the default of each setting, as it would be stored."""
-    return {each.name: _plain(each.default) for each in fields(settings) if each.default is not MISSING}
+    return {each.name: _plain(each.default) for each in _stored(settings) if each.default is not MISSING}
+
+
+def _stored(settings: Any) -> list[Any]:
+    return [each for each in fields(settings) if each.metadata.get("stored", True)]
 
 
 def _plain(value: Any) -> Any:

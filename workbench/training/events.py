@@ -26,11 +26,12 @@ class Events:
             self.add(entry)
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Write one evaluation."""
+        """Write one evaluation, with the picture of its predictions if there is one."""
         from torch.utils.tensorboard.summary import scalar
 
         axis, at = position(entry)
-        self._write(at, *(scalar(name, v) for name, v in entry.items() if name != axis and v is not None))
+        summaries = [scalar(name, v) for name, v in entry.items() if name != axis and v is not None]
+        self._write(at, *summaries, *_picture(self._run.picture_path(entry)))
 
     def close(self) -> None:
         """Close the file."""
@@ -60,3 +61,15 @@ class Events:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
         return RecordWriter((folder / name).open("wb"))
+
+
+def _picture(path: Path) -> list[Any]:
+    from PIL import Image
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    if not path.exists():
+        return []
+    with Image.open(path) as picture:
+        width, height = picture.size
+    content = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+    return [Summary(value=[Summary.Value(tag="predictions", image=content)])]

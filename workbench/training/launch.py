@@ -108,6 +108,15 @@ def decided_by_main(accelerator: Accelerator, decide: Callable[[], R]) -> R:
     return decided
 
 
+def gathered_by_main(accelerator: Accelerator, values: list[R]) -> list[R] | None:
+    """Collect the lists of all processes, however long each is, in the main one; the others get None."""
+    if accelerator.num_processes == 1:
+        return values
+    lists: list[Any] | None = [None] * accelerator.num_processes if accelerator.is_main_process else None
+    torch.distributed.gather_object(values, lists)
+    return None if lists is None else [value for each in lists for value in each]
+
+
 def require_same_everywhere(accelerator: Accelerator, what: str, value: str) -> None:
     """Compare a value over all processes.
 

@@ -75,6 +75,8 @@ class Loop:
         self.samples_per_step = task.batch_size * task.samples_per_item
         seed_everything(run.seed)
         self.model = task.model(run.activation)
+        if state is None:
+            task.initialize(self.model, run)
         if task.sync_batch_norm:
             self.model = share_statistics(self.model, accelerator)
         self.ema = task.average(self.model, self.steps_per_epoch)
@@ -114,6 +116,18 @@ class Loop:
             self.events.close()
         return reached
 
+    def evaluate(self) -> dict[str, float]:
+        """Return the value of every metric over the whole validation set, the same in every process."""
+        averaged = [] if self.ema is None else [self.ema.module]
+        share_buffers(self.accelerator, self.model, *averaged)
+        found: dict[str, float] = {}
+        with torch.inference_mode(), self._precision():
+            for prefix, model in zip(("", metrics.AVERAGED), [self.model, *averaged], strict=False):
+                model.eval()
+                values = self.task.evaluate(model, self.sampling, self.accelerator)
+                found |= {prefix + name: value for name, value in values.items()}
+        return found
+
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0 over the run."""
         return self.rates[step * len(self.rates) // self.steps]
@@ -137,6 +151,8 @@ class Loop:
                 after_step()
             elif progress.advance():
                 progress.show(self._now(epoch, loss))
+            if self.task.print_every and reached.step % self.task.print_every == 0:
+                progress.report(f"step {reached.step}: {self._now(epoch, loss)}")
             diverged = reached.step % DIVERGENCE_STEPS == 0 and not self._finite(losses)
             if diverged:
                 break
@@ -194,7 +210,7 @@ class Loop:
             reached.diverged_at = at
             entry |= {each.key: None for each in self.metrics}
         else:
-            entry |= self._evaluate()
+            entry |= self.evaluate()
         inference, seconds = time.perf_counter() - clock, reached.epoch_seconds
         speed = steps * self.samples_per_step / seconds
         entry |= {f"{self.task.unit}_per_second": speed, **self._utilisation(speed), "seconds": seconds + inference}
@@ -209,17 +225,6 @@ class Loop:
         self._store()
         if self.events is not None:
             self.events.add(entry)
-
-    def _evaluate(self) -> dict[str, float]:
-        averaged = [] if self.ema is None else [self.ema.module]
-        share_buffers(self.accelerator, self.model, *averaged)
-        found: dict[str, float] = {}
-        with torch.inference_mode(), self._precision():
-            for prefix, model in zip(("", metrics.AVERAGED), [self.model, *averaged], strict=False):
-                model.eval()
-                values = self.task.evaluate(model, self.sampling, self.accelerator)
-                found |= {prefix + name: value for name, value in values.items()}
-        return found
 
     def _utilisation(self, samples_per_second: float) -> dict[str, float]:
         """Return the model FLOP utilisation: what part of the GPUs' peak the model's own operations take."""

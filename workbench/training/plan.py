@@ -35,7 +35,7 @@ class Planned:
         if not self.run.results_path.exists():
             return None
         task = opened(self.spec, device_of(self.spec))
-        return self.run.finished(self.run.identity | configuration_of(task), defaults_of(task))
+        return self.run.finished(configuration_of(task, self.run), defaults_of(task))
 
 
 def device_of(spec: Spec) -> torch.device:
@@ -89,6 +89,7 @@ def check(plan: Sequence[Planned]) -> dict[StoredRun, Results]:
     for each in plan:
         if found[each.run] is None:
             steps_of(each)
+            opened(each.spec, device_of(each.spec)).starting_point(each.run)
     return {run: results for run, results in found.items() if results is not None}
 
 

@@ -49,7 +49,7 @@ def train_run(
         with launched(spec.machine.device) as accelerator:
             with accelerator.main_process_first():  # which may have to download
                 task = opened(spec, accelerator.device)
-            stored = run.identity | configuration_of(task)
+            stored = configuration_of(task, run)
             require_same_everywhere(accelerator, "data", stored["data"])
             with _claimed(run, stored, task, accelerator, check) as (results, state):
                 if results is None:
@@ -82,10 +82,15 @@ def _trained(
     return results
 
 
-def configuration_of(task: Task) -> dict[str, Any]:
-    """Return all that the numbers of an opened task depend on beside the run's key, its data included."""
+def configuration_of(task: Task, run: StoredRun | None = None) -> dict[str, Any]:
+    """Return all that the numbers of an opened task depend on, its data included; with a run, its key and start too.
+
+    Raises:
+        UserError: what the run starts from is missing or unfit.
+    """
     choice = task.source.choice()  # comes first, then the data: where they differ, much of the rest does too
-    return {**choice, "data": task.fingerprint(), **task.configuration()}
+    common = {**choice, "data": task.fingerprint(), **task.configuration()}
+    return common if run is None else run.identity | common | task.starting_point(run)
 
 
 def defaults_of(task: Task) -> dict[str, Any]:

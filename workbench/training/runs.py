@@ -1,8 +1,9 @@
 """Store the files of a run, a contract that other programs read.
 
 <results>/<dataset>/<model>/<activation>/ holds, for each seed, checkpoint_<seed>.pth (and the one before it,
-checkpoint_<seed>.previous.pth), opt_trace_<seed>.json, results_<seed>.json, plot_<seed>.png and TensorBoard events. A
-run of a variant, such as one learning rate of a sweep, has the variant's name after the seed.
+checkpoint_<seed>.previous.pth), opt_trace_<seed>.json, results_<seed>.json, plot_<seed>.png, TensorBoard events and, of
+tasks that draw them, pictures_<seed>/. A run of a variant, such as one learning rate of a sweep, has the variant's name
+after the seed.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class StoredRun:
     @property
     def events_path(self) -> Path:
         return self.path("tensorboard")
+
+    def picture_path(self, entry: Mapping[str, Any]) -> Path:
+        """Return where the picture of predictions at an evaluation is, if the task draws one."""
+        axis, at = position(entry)
+        return self.path("pictures") / f"{axis}_{at}.png"
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -71,6 +71,7 @@ class Task:
     autocast: torch.dtype | None = None  # float16 is scaled, bfloat16 needs no scaling
     ema_every: int = 1  # steps between two updates of the moving average
     sync_batch_norm: bool = False  # batch statistics over all processes, on GPUs
+    print_every: int | None = None  # steps between two lines of progress; None: only those of evaluations
     extras: Mapping[str, Any] = {}  # plain values that a checkpoint holds for its users
 
     def __init__(self, settings: Any, source: Source, machine: Machine) -> None:
@@ -128,6 +129,17 @@ class Task:
         """
         raise NotImplementedError
 
+    def starting_point(self, run: StoredRun) -> dict[str, Any]:
+        """Return what a run's first weights are taken from, for its configuration: it may depend on its seed.
+
+        Raises:
+            UserError: it is missing or unfit.
+        """
+        return {}
+
+    def initialize(self, model: nn.Module, run: StoredRun) -> None:
+        """Load the weights that a run starts from, where those of `model` are not to be its first ones."""
+
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make the optimiser; its learning rate is set before each step."""
         raise NotImplementedError
@@ -155,7 +167,10 @@ class Task:
         raise NotImplementedError
 
     def after_evaluation(self, model: nn.Module, run: StoredRun, entry: Mapping[str, Any]) -> None:
-        """Write files into the run's folder, as pictures of predictions (`run.path`). The main process calls it."""
+        """Write files into the run's folder, as a picture of predictions. The main process calls it.
+
+        A picture at `run.picture_path(entry)` is shown by TensorBoard too.
+        """
 
     # What an activation costs
 

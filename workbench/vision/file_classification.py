@@ -11,7 +11,8 @@ from workbench.training.launch import Machine
 from workbench.training.sampling import Sampling
 from workbench.training.task import Source
 from workbench.vision.classification import Batch, Classification
-from workbench.vision.files import FOLDER, FromFiles, Transform, open_split, plain_name
+from workbench.vision.files import FOLDER, open_split, plain_name
+from workbench.vision.reading import FromFiles, Labelled, Transform
 
 
 class FileClassification(Classification):
@@ -59,8 +60,11 @@ class FileClassification(Classification):
     def batches(self) -> FromFiles:
         """Return what reads the images; its workers start with the first batch."""
         if self._batches is None:
-            skip = self.source.bad_images == "skip"
-            self._batches = FromFiles(self.split, self.transforms, self.device, self.machine.workers, skip)
+            train, val = self.transforms
+            self._batches = FromFiles(
+                self.split.train, self.split.val, (Labelled(train), Labelled(val)), self.device, self.machine.workers,
+                skip_broken=self.source.bad_images == "skip",
+            )  # fmt: skip
         return self._batches
 
     def example(self) -> Batch:

@@ -16,7 +16,8 @@ from workbench.cli.errors import UserError
 from workbench.training.launch import launched
 from workbench.training.sampling import Sampling
 from workbench.vision.classification import evaluate
-from workbench.vision.files import Folder, FromFiles, Pixels, open_folder, open_pixels
+from workbench.vision.files import Folder, Pixels, open_folder, open_pixels
+from workbench.vision.reading import FromFiles, Labelled
 
 
 def write_folder(path, train=(4, 4, 4), val=3, size=(40, 48)):
@@ -110,7 +111,8 @@ class Reading:
     """The pictures of a split, as one process reads them."""
 
     def __init__(self, split, workers=0, transform=plain, skip=False, **sampling):
-        self.data = FromFiles(split, (transform, transform), torch.device("cpu"), workers, skip)
+        join = Labelled(transform)
+        self.data = FromFiles(split.train, split.val, (join, join), torch.device("cpu"), workers, skip)
         self.sampling = Sampling(**{"count": len(split.train), "batch_size": 4, "seed": 1} | sampling)
 
     def training(self, epoch):
