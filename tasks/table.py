@@ -12,6 +12,9 @@ TASKS = {
     "timm_training_script": "tasks.image_classification.timm_training_script",
     "tiny_vit": "tasks.image_classification.tiny_vit.main",
     "gpt": "tasks.gpt.train",
+    "object_detection": "tasks.object_detection.train",
+    "instance_segmentation": "tasks.instance_segmentation.train",
+    "semantic_segmentation": "tasks.semantic_segmentation.train",
 }
 
 

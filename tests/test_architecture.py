@@ -18,7 +18,8 @@ LEVELS = ["cli", "output", "training", "vision"]
 MAY_ALSO_IMPORT = {
     "small_poc": {"image_classification"},  # its ViT is trained as timm's script trains
     "compare": {"table", "gpt"},  # any task, by its name; and which texts are prepared
-    "table": {"small_poc", "image_classification", "gpt"},  # by name, when one is asked for
+    "instance_segmentation": {"object_detection"},  # detection with masks
+    "table": {path.name for path in (ROOT / "tasks").iterdir()} - {"compare"},  # by name, when one is asked for
 }
 
 

@@ -18,7 +18,7 @@ from workbench.cli import flags
 from workbench.cli.arguments import Parser, non_negative_float, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.cli.settings import from_configuration
-from workbench.training import checkpoint
+from workbench.training.checkpoint import read_trained
 from workbench.training.launch import check_device
 from workbench.training.seeding import seed_everything
 
@@ -72,7 +72,7 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
     Raises:
         UserError: it is missing, broken, or of another task.
     """
-    state: dict[str, Any] = checkpoint.read(path)
+    state: dict[str, Any] = read_trained(path)
     try:
         configuration = state["configuration"]
         settings = from_configuration(configuration, Settings)
@@ -81,8 +81,6 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
         description = state["extras"]["vocabulary"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path} is no checkpoint of tasks.gpt.train") from error
-    if not all(each.isfinite().all() for each in model.parameters()):
-        raise UserError(f"{path} is of a training that diverged: its weights are no numbers")
     return model.eval(), described(description)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tasks.gpt.prepare_text import prepare_text
 from tasks.table import program_of
+from workbench.vision.coco.scenes import write_scenes
 
 CORPUS = "".join(f"{n} and {n * n} are a number and its square.\n" for n in range(200))
 
@@ -19,6 +20,7 @@ class FashionMNIST:
     """60 training and 30 validation images in idx files of the real format."""
 
     flags = "--dataset fashion_mnist"
+    limit = 20  # of the validation images, for a run on other data
 
     @staticmethod
     def write(folder: Path, seed: int = 0) -> None:
@@ -42,6 +44,7 @@ class Pictures:
     """18 training and 7 validation images in folders of two classes."""
 
     flags = "--dataset folder"
+    limit = 6
     counts: ClassVar = {"train": 18, "val": 7}
 
     @classmethod
@@ -66,6 +69,7 @@ class Text:
     """A text in characters."""
 
     flags = "--dataset text"
+    limit = 20
 
     @staticmethod
     def write(folder: Path, corpus: str = CORPUS) -> None:
@@ -82,6 +86,23 @@ class Text:
         cls.write(folder, CORPUS.replace("number", "rebmun"))
 
 
+class Scenes:
+    """8 training and 3 validation images in COCO's layout."""
+
+    flags = "--dataset own"
+    limit = 2
+
+    @staticmethod
+    def write(folder: Path) -> None:
+        write_scenes("scenes", folder / "own", folder, train=8, val=3)
+
+    @staticmethod
+    def alter(folder: Path) -> None:
+        """A byte in one of them, which keeps its size."""
+        path = sorted((folder / "own/val2017").iterdir())[0]
+        path.write_bytes(path.read_bytes()[:-2] + b"\0" + path.read_bytes()[-1:])
+
+
 @dataclass(frozen=True)
 class Row:
     """A task of the table and a run of three evaluations that takes a second or two.
@@ -93,6 +114,8 @@ class Row:
         halved: what makes the step of two processes the same as that of one.
         rate: the flag of the learning rate.
         wrong: further flags that are refused, each with what is said.
+        few: what is said of a single training image.
+        files: what it stores beside what every task does.
     """
 
     task: str
@@ -102,6 +125,8 @@ class Row:
     halved: str = ""
     rate: str = "--lr"
     wrong: tuple[tuple[str, str], ...] = ()
+    few: str = "--limit-train 1 is out of range"
+    files: tuple[str, ...] = ()
 
     @property
     def program(self):
@@ -117,6 +142,7 @@ class Row:
         return self.program
 
 
+FEW = "a batch of 2 is more than the 1 training samples"
 COMMON = "--device cpu --workers 0 --checkpoint-steps 2 --seed 3 --activation GoLU"
 QUIET = "--mixup 0 --cutmix 0 --drop 0 --drop-path 0 --no-amp"
 ROWS = (
@@ -181,6 +207,46 @@ ROWS = (
             ("--beta2 1", "must be below 1"),
             ("--block-size 4000", "too few for a context of 4000"),
             ("--model-name gpt3", "unknown model 'gpt3'"),
+        ),
+    ),
+    Row(
+        "object_detection", Scenes,
+        f"--model fasterrcnn_resnet10_fpn --min-size 32 --max-size 54 --epochs 3 --batch-size 2 {COMMON}",
+        halved="--batch-size 1", few=FEW, files=("pictures_3",),
+        wrong=(
+            ("--model fasterrcnn_resnet51_fpn", "unknown model 'fasterrcnn_resnet51_fpn': did you mean faster"),
+            ("--data-augmentation flip", "unknown data_augmentation 'flip': did you mean hflip?"),
+            ("--min-size 500 --max-size 100", "--min-size 500 is larger than --max-size 100"),
+            ("--trainable-backbone-layers 3", "--trainable-backbone-layers is for a trained backbone"),
+            ("--trainable-backbone-layers 6 --weights-backbone X", "--trainable-backbone-layers 6 is out of range"),
+            ("--weights X --weights-backbone Y", "--weights and --weights-backbone are both given"),
+            ("--model retinanet_resnet50_fpn --weights X", "unknown weights of retinanet_resnet50_fpn 'X'"),
+            ("--backbone-checkpoint-path /nowhere", "there is no trained backbone /nowhere/GoLU/checkpoint_3.pth"),
+            ("--batch-size 9", "a batch of 9 is more than the 8 training samples"),
+            ("--dataset ../own", "--dataset ../own is no name"),
+            ("--lr-scheduler step", "unknown lr_scheduler 'step'"),
+            ("--rpn-score-thresh 2", "must be a number from 0 to 1"),
+        ),
+    ),
+    Row(
+        "instance_segmentation", Scenes,
+        "--model maskrcnn_resnet10_fpn --min-size 32 --max-size 54 --epochs 3 --batch-size 2 "
+        f"--data-augmentation multiscale {COMMON}",
+        halved="--batch-size 1", few=FEW, files=("pictures_3",),
+        wrong=(
+            ("--model fasterrcnn_resnet50_fpn", "unknown model 'fasterrcnn_resnet50_fpn'"),
+            ("--opt sdg", "unknown opt 'sdg': did you mean sgd?"),
+        ),
+    ),
+    Row(
+        "semantic_segmentation", Scenes,
+        f"--model deeplabv3_resnet10 --base-size 32 --crop-size 32 --epochs 3 --batch-size 4 {COMMON}",
+        halved="--batch-size 2", few=FEW.replace("2", "4"), files=("pictures_3",),
+        wrong=(
+            ("--model deeplabv4", "unknown model 'deeplabv4'"),
+            ("--aux-loss maybe", "must be True or False, not 'maybe'"),
+            ("--model lraspp_mobilenet_v3_large --aux-loss True", "has no second head: --aux-loss False"),
+            ("--batch-size 1", "a batch of one image in a process has no statistics"),
         ),
     ),
 )  # fmt: skip

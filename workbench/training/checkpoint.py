@@ -80,3 +80,17 @@ def read(path: Path) -> State:
     if not isinstance(state, dict) or "model" not in state:
         raise UserError(f"{path} is no checkpoint of a training run")
     return state
+
+
+def read_trained(path: Path) -> State:
+    """Read a checkpoint whose weights are to be used: with its configuration, and not of a training that diverged.
+
+    Raises:
+        UserError: as `read`, or it is neither.
+    """
+    state = read(path)
+    if not isinstance(state.get("configuration"), dict) or not isinstance(state["model"], dict):
+        raise UserError(f"{path} is of an earlier version or another program")
+    if not all(bool(torch.isfinite(each).all()) for each in state["model"].values()):
+        raise UserError(f"{path} is of a training that diverged: its weights are no numbers")
+    return state

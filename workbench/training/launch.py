@@ -85,6 +85,11 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_main_process() -> bool:
+    """Tell whether this is the process that prints and stores, known before they are launched."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def decided_by_main(accelerator: Accelerator, decide: Callable[[], R]) -> R:
     """Call `decide` in the main process, and give every process what it returned.
 

@@ -27,14 +27,30 @@ def make_optimizer(
     weight_decay: float,
     momentum: float = 0.9,
     vector_weight_decay: float | None = None,
+    norm_weight_decay: float | None = None,
 ) -> Optimizer:
     """Make one of `OPTIMIZERS` for all parameters that are trained.
 
     Args:
         vector_weight_decay: that of biases, norms and what an activation learns; None: as all others.
+        norm_weight_decay: that of norms alone; None: as all others.
     """
+    if norm_weight_decay is not None:
+        return OPTIMIZERS[name](norm_groups(model, weight_decay, norm_weight_decay), lr, momentum)
     vector_weight_decay = weight_decay if vector_weight_decay is None else vector_weight_decay
     return OPTIMIZERS[name](parameter_groups(model, weight_decay, vector_weight_decay), lr, momentum)
+
+
+def norm_groups(model: nn.Module, weight_decay: float, norm_weight_decay: float) -> list[dict[str, Any]]:
+    """Group the parameters that are trained: those of norms, and all others."""
+    norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+    of_norms = {id(own) for each in model.modules() if isinstance(each, norms) for own in each.parameters()}
+    trained = [each for each in model.parameters() if each.requires_grad]
+    groups = [
+        {"params": [each for each in trained if id(each) in of_norms], "weight_decay": norm_weight_decay},
+        {"params": [each for each in trained if id(each) not in of_norms], "weight_decay": weight_decay},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, vector_weight_decay: float) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from workbench.cli.arguments import Parser, one_of
 from workbench.cli.errors import Diverged
 from workbench.cli.settings import add_settings, with_options
 from workbench.training.launch import Machine
-from workbench.training.run import summary, train_run
+from workbench.training.run import evaluate_run, evaluation, summary, train_run
 from workbench.training.runs import StoredRun
 from workbench.training.task import Source, Spec, Task
 
@@ -42,6 +42,7 @@ class TrainingProgram:
         finish: changes the settings by other options, after those of the command line are set.
         check: refuses a run, by what is stored of it.
         default_text: what --help says of the default of a setting, where it is in a file.
+        tested: whether there is --test-only.
     """
 
     module: str
@@ -60,6 +61,7 @@ class TrainingProgram:
     finish: Callable[[Any, Options], Any] | None = None
     check: Callable[[Options, StoredRun], None] | None = None
     default_text: str = ""
+    tested: bool = False
 
     @property
     def command(self) -> str:
@@ -77,6 +79,9 @@ class TrainingProgram:
         spec = self.spec(options)
         task = spec.task()
         run = StoredRun(options.results, task.dataset, task.model_name, options.activation, options.seed)
+        if self.tested and options.test_only:
+            print(evaluation(task.metrics, evaluate_run(spec, run)))
+            return
         results = train_run(spec, run, self.notes(options), partial(self.check, options) if self.check else None)
         if results["final"] is None:
             raise Diverged(f"{summary(results)}; stored in {run.results_path}")
@@ -90,6 +95,11 @@ class TrainingProgram:
         flags.add_results_flag(
             parser, "stored runs, each in DIR/<dataset>/<model>/<activation>", self.aliases.get("results", ())
         )
+        if self.tested:
+            parser.add_argument(
+                "--test-only", action="store_true",
+                help="evaluate the checkpoint of this run, or the model that --weights names, and train nothing",
+            )  # fmt: skip
         self.add_task_flags(parser)
         return parser.parse_args(arguments)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workbench.cli.errors import Stopped
+from workbench.cli.errors import Stopped, UserError
 from workbench.cli.settings import defaults
 from workbench.output.environment import describe
+from workbench.output.tables import plain_table
 from workbench.training import checkpoint, metrics
 from workbench.training.curves import draw_run
 from workbench.training.launch import decided_by_main, launched, require_same_everywhere
@@ -65,6 +66,25 @@ def train_run(
         raise Stopped("stopped before anything was stored: the same command starts again") from None
 
 
+def evaluate_run(spec: Spec, run: StoredRun) -> dict[str, float]:
+    """Evaluate the newest checkpoint of a run, or the trained model that it would start from, and store nothing.
+
+    Returns:
+        the value of every metric; NaN where there is none.
+
+    Raises:
+        UserError: there is neither, or the checkpoint is another run's.
+    """
+    with launched(spec.machine.device) as accelerator:
+        with accelerator.main_process_first():
+            task = opened(spec, accelerator.device)
+        stored = configuration_of(task, run)
+        state = decided_by_main(accelerator, lambda: run.resume(stored, defaults_of(task)))
+        if state is None and not task.starts_trained:
+            raise UserError(f"there is nothing to test: no checkpoint {run.checkpoint_path}")
+        return Loop(task, run, accelerator, state=state).evaluate()
+
+
 def _trained(
     loop: Loop, stored: Configuration, notes: Mapping[str, Any], after_step: Callable[[], object] | None
 ) -> Results:
@@ -101,6 +121,13 @@ def defaults_of(task: Task) -> dict[str, Any]:
 def environment_of(accelerator: Accelerator) -> dict[str, Any]:
     """Describe where the results of a run come from."""
     return describe(accelerator.device.type) | {"processes": accelerator.num_processes}
+
+
+def evaluation(described: Sequence[metrics.Metric], values: Mapping[str, float]) -> str:
+    """Return a table of metrics and their values, for people."""
+    found = [(each, each.value(values)) for each in described]
+    rows = [[each.title, "none" if value is None else f"{value:.4g}", each.unit] for each, value in found]
+    return plain_table([["metric", "value", "unit"], *rows])
 
 
 def summary(results: Results) -> str:

@@ -4,7 +4,7 @@ A table holds one rate an epoch or one a step; the loop spreads it over the run.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,30 @@ def warmup_and_cosine(lr: float, length: int, warmup: int, decay: int, lowest: f
             part = (step - warmup) / (decay - warmup)
             rates.append(lowest + (lr - lowest) * (1 + math.cos(math.pi * part)) / 2)
     return rates
+
+
+def warmup_and_milestones(
+    lr: float, epochs: int, steps_per_epoch: int, warmup: int, milestones: Sequence[int], gamma: float
+) -> list[float]:
+    """Return the rates of all steps: linear from lr / 1000 in the first epoch, times `gamma` after each milestone.
+
+    As in torchvision's reference training of detectors. A rate that is lowered is so from the end of an epoch on.
+
+    Args:
+        warmup: steps of the warm-up, at most; it ends with the first epoch.
+        milestones: numbers of epochs.
+    """
+    length = min(warmup, steps_per_epoch - 1)
+    rates = []
+    for step in range(epochs * steps_per_epoch):
+        rate = lr * gamma ** sum(step >= each * steps_per_epoch for each in milestones)
+        rates.append(rate * (0.001 + 0.999 * step / length) if step < length else rate)
+    return rates
+
+
+def polynomial(lr: float, length: int, power: float = 0.9) -> list[float]:
+    """Return the rates of `length` steps: lr (1 - step / length) ^ power."""
+    return [lr * (1 - step / length) ** power for step in range(length)]
 
 
 def tabulate_timm(lr: float, steps_per_epoch: int = 1, **settings: Any) -> list[float]:

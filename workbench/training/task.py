@@ -70,6 +70,7 @@ class Task:
     clip_norm: float | None = None  # gradient clipping: the largest norm
     autocast: torch.dtype | None = None  # float16 is scaled, bfloat16 needs no scaling
     ema_every: int = 1  # steps between two updates of the moving average
+    starts_trained: bool = False  # whether its first weights are those of a model trained on this task
     sync_batch_norm: bool = False  # batch statistics over all processes, on GPUs
     print_every: int | None = None  # steps between two lines of progress; None: only those of evaluations
     extras: Mapping[str, Any] = {}  # plain values that a checkpoint holds for its users

@@ -1,0 +1,1 @@
+"""Detect objects and segment each of them: detection with masks."""

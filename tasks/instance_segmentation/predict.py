@@ -1,0 +1,25 @@
+"""python -m tasks.instance_segmentation.predict shows objects with masks; `--help` explains every flag."""
+
+from pathlib import Path
+
+from tasks.object_detection.predict import build, find
+from workbench.cli.errors import run
+from workbench.vision.coco.prediction import PredictionProgram
+
+DESCRIPTION = """\
+Draw the objects that a detector finds in images, with their masks, and write them in COCO's format.
+
+  python -m tasks.instance_segmentation.predict photo.jpg \\
+      --checkpoint results/scenes/maskrcnn_resnet10_fpn/GoLU/checkpoint_0.pth"""
+
+PROGRAM = PredictionProgram(
+    module="tasks.instance_segmentation.predict",
+    description=DESCRIPTION,
+    checkpoint=Path("results/scenes/maskrcnn_resnet10_fpn/GoLU/checkpoint_0.pth"),
+    build=build,
+    find=find,
+)
+main = PROGRAM.main
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""Detect objects in images in COCO's format."""

@@ -1,0 +1,1 @@
+"""Give each pixel of an image a class."""

@@ -1,0 +1,128 @@
+"""Make a command that shows what a trained model finds in images, and writes it in COCO's format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from workbench.cli import flags
+from workbench.cli.arguments import Parser, unit_float
+from workbench.cli.errors import UserError
+from workbench.output.storage import prepare_folder, write_json
+from workbench.training.checkpoint import State, read_trained
+from workbench.training.launch import check_device
+from workbench.vision.coco.drawing import save_picture
+
+Found = tuple[Tensor, list[dict[str, Any]]]  # a picture, uint8 (3, H, W), and entries as in COCO's annotations
+
+
+@dataclass(frozen=True)
+class PredictionProgram:
+    """Describe a program that predicts, as `python -m <module>` runs it.
+
+    Args:
+        module: as "tasks.object_detection.predict".
+        description: what --help says.
+        checkpoint: the default of --checkpoint.
+        build: makes the model of a checkpoint's configuration and categories, with random weights.
+        find: gives what a model finds in an image, uint8 (3, H, W), with a score of at least so much.
+        scored: whether what is found has scores.
+    """
+
+    module: str
+    description: str
+    checkpoint: Path
+    build: Callable[[Mapping[str, Any], Mapping[int, str]], nn.Module]
+    find: Callable[[nn.Module, Tensor, Mapping[int, str], Mapping[str, Any], float], Found]
+    scored: bool = True
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Predict as the command line says.
+
+        Raises:
+            UserError: the checkpoint or an image cannot be used; then nothing has been written.
+        """
+        parser = Parser(f"python -m {self.module}", self.description)
+        parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+        parser.add_argument(
+            "--checkpoint", type=Path, default=self.checkpoint, metavar="FILE", help="checkpoint of a training"
+        )
+        parser.add_argument(
+            "--output", type=Path, default=Path("predictions"), metavar="DIR",
+            help="folder to write to: a .png for each image, and predictions.json in COCO's format",
+        )  # fmt: skip
+        if self.scored:
+            least = "score from which an object is drawn and written"
+            parser.add_argument("--score-threshold", type=unit_float, default=0.5, metavar="X", help=least)
+        flags.add_device_flag(parser)
+        options = parser.parse_args(arguments)
+        check_device(options.device)
+        flags.require_distinct("the command line", [each.stem for each in options.images])
+        images = [read_image(each) for each in options.images]
+        device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model, names, configuration = self._load(options.checkpoint)
+        model.to(device)
+        prepare_folder(options.output)
+        found = []
+        for number, (path, image) in enumerate(zip(options.images, images, strict=True), start=1):
+            with torch.inference_mode():
+                picture, entries = self.find(
+                    model, image.to(device), names, configuration, getattr(options, "score_threshold", 0.0)
+                )
+            save_picture(options.output / f"{path.stem}.png", picture)
+            found += [{"image_id": number, **entry} for entry in entries]
+            counts = Counter(names.get(entry["category_id"], str(entry["category_id"])) for entry in entries)
+            print(f"{path}: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'nothing found'}")
+        write_json(options.output / "predictions.json", _dataset(options.images, images, found, names))
+        print(f"{options.output} has the pictures and predictions.json")
+
+    def _load(self, path: Path) -> tuple[nn.Module, dict[int, str], dict[str, Any]]:
+        state: State = read_trained(path)
+        configuration = state["configuration"]
+        try:
+            names = {int(number): str(name) for number, name in state["extras"]["categories"].items()}
+            model = self.build(configuration, names)
+            model.load_state_dict(state["model"])
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            task = self.module.removesuffix(".predict")
+            raise UserError(f"{path} is no checkpoint of {task}.train") from error
+        return model.eval(), names, configuration
+
+
+def read_image(path: Path) -> Tensor:
+    """Read an image file upright, as uint8 (3, H, W).
+
+    Raises:
+        UserError: it is missing, or no image.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no image {path}") from error
+    except Exception as error:  # PIL has many ways of refusing a file
+        raise UserError(f"{path} is no image that can be read ({error})") from error
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _dataset(
+    paths: Sequence[Path], images: Sequence[Tensor], found: Sequence[Mapping[str, Any]], names: Mapping[int, str]
+) -> dict[str, Any]:
+    """Return what was found as a data set in COCO's format, with a score for each annotation."""
+    return {
+        "images": [
+            {"id": number, "file_name": str(path), "width": image.shape[2], "height": image.shape[1]}
+            for number, (path, image) in enumerate(zip(paths, images, strict=True), start=1)
+        ],
+        "annotations": [{"id": number, "iscrowd": 0, **entry} for number, entry in enumerate(found, start=1)],
+        "categories": [{"id": number, "name": name} for number, name in names.items()],
+    }

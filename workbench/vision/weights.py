@@ -1,0 +1,116 @@
+"""Start from trained weights: those of a classifier that was trained here, or torchvision's."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from golu.activations import unknown_name
+from workbench.cli.errors import UserError
+from workbench.training.checkpoint import read_trained
+from workbench.training.runs import StoredRun
+
+HEAD = "fc."  # of a ResNet: its parameters begin so
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Hold trained weights by name, and say where they are from."""
+
+    source: str
+    tensors: Mapping[str, Tensor]
+
+    def without_head(self) -> Weights:
+        """Return those of a classifier's backbone alone."""
+        return Weights(self.source, {name: each for name, each in self.tensors.items() if not name.startswith(HEAD)})
+
+    def fingerprint(self) -> str:
+        """Tell these weights from others, by a checksum of all of them."""
+        checksum = 0
+        for name, each in self.tensors.items():
+            checksum = zlib.crc32(each.contiguous().numpy().data, zlib.crc32(name.encode(), checksum))
+        return f"{checksum:08x}"
+
+    def load_into(self, model: nn.Module) -> None:
+        """Set all weights of a model.
+
+        Raises:
+            UserError: they are of another architecture.
+        """
+        try:
+            model.load_state_dict(dict(self.tensors))
+        except RuntimeError as error:
+            _, _, reason = str(error).partition("\n")
+            raise UserError(f"{self.source} does not fit this model: {' '.join(reason.split())[:200]}") from error
+
+
+def trained_backbone(folder: str, run: StoredRun) -> Weights:
+    """Read the classifier that was trained with the run's activation and seed: its moving average, if it has one.
+
+    Args:
+        folder: holds a folder for each activation, as <results>/imagenet_1k/resnet50 does.
+
+    Raises:
+        UserError: it is missing, broken, diverged, or of another activation.
+    """
+    path = Path(folder) / run.activation / f"checkpoint_{run.seed}.pth"
+    if not path.exists():
+        raise UserError(
+            f"there is no trained backbone {path}: --backbone-checkpoint-path names the folder that holds a folder for "
+            "each activation, as results/imagenet_1k/resnet50"
+        )
+    state = read_trained(path)
+    configuration, tensors = state["configuration"], state.get("ema") or state["model"]
+    if configuration.get("activation") != run.activation:
+        raise UserError(f"the backbone {path} is of {configuration.get('activation')}, not of {run.activation}")
+    return Weights(f"{path} ({configuration.get('model')})", tensors).without_head()
+
+
+def torchvision_weights(name: str, model: str) -> Weights:
+    """Load weights of torchvision by their name, as ResNet50_Weights.IMAGENET1K_V1; they are downloaded once.
+
+    Args:
+        model: the one they have to be of.
+
+    Raises:
+        UserError: there are no such weights, or they cannot be downloaded.
+    """
+    import torchvision
+
+    known = torchvision.models.list_models()
+    weights = [str(each) for each in torchvision.models.get_model_weights(model)] if model in known else []
+    if name not in weights:
+        raise UserError(unknown_name(f"weights of {model}", name, weights))
+    try:
+        return Weights(name, torchvision.models.get_weight(name).get_state_dict(check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"the weights {name} cannot be downloaded ({str(error).splitlines()[0]})") from error
+
+
+def backbone_name(model: str) -> str:
+    """Return which classifier a model of torchvision is built on, as resnet50 in deeplabv3_resnet50."""
+    found = re.search(r"resnet\d+", model)
+    return found.group() if found else model
+
+
+def freeze(body: nn.Module, trainable: int, statistics: bool) -> None:
+    """Freeze the first layers of a trained ResNet's body, as torchvision's detectors do.
+
+    Args:
+        trainable: how many of its five parts are trained, counted from the end.
+        statistics: whether batch norms keep their statistics, and their parameters, throughout.
+    """
+    from torchvision.ops import FrozenBatchNorm2d
+
+    parts = ["layer4", "layer3", "layer2", "layer1", "conv1"][:trainable] + ["bn1"] * (trainable == 5)
+    for name, parameter in body.named_parameters():
+        parameter.requires_grad_(name.startswith(tuple(parts)))
+    for parent in list(body.modules()) if statistics else []:
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, FrozenBatchNorm2d(child.num_features, child.eps))
