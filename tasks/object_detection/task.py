@@ -23,7 +23,7 @@ from workbench.vision.coco.grouping import GroupedSampling, aspect_ratio_groups
 from workbench.vision.coco.results import results_of
 from workbench.vision.coco.scores import average_precision, instance_metrics
 from workbench.vision.coco.targets import Instances
-from workbench.vision.coco.task import CocoTask
+from workbench.vision.coco.task import CocoTask, Legend
 from workbench.vision.coco.transforms import detection_join
 from workbench.vision.reading import Join
 
@@ -112,12 +112,15 @@ class Detection(CocoTask):
 
     # Pictures
 
-    def compared(self, model: nn.Module, sample: Any) -> tuple[Tensor, Tensor]:
-        image, target = sample
-        (output,) = model([image.to(self.device)])
-        pixels = (image * 255).round().byte()
-        truth = Objects(target["boxes"], target["labels"], masks=target.get("masks"))
-        return draw_objects(pixels, truth, self.categories), draw_objects(pixels, objects_of(output), self.categories)
+    def compared(self, model: nn.Module, samples: list[Any]) -> tuple[list[tuple[Tensor, Tensor]], Legend]:
+        pairs = []
+        for image, target in samples:
+            (output,) = model([image.to(self.device)])
+            both = Objects(target["boxes"], target["labels"], masks=target.get("masks")), objects_of(output)
+            pixels = (image * 255).round().byte()
+            truth, found = (draw_objects(pixels, each, self.categories) for each in both)
+            pairs.append((truth, found))
+        return pairs, None
 
 
 def objects_of(output: Mapping[str, Tensor], least: float = 0.5) -> Objects:

@@ -22,7 +22,7 @@ from workbench.vision.coco.drawing import draw_classes, occurring
 from workbench.vision.coco.pictures import COCO
 from workbench.vision.coco.scores import SEGMENTATION_METRICS, confusion, mean_iou, pixel_accuracy
 from workbench.vision.coco.targets import IGNORED, ClassMap
-from workbench.vision.coco.task import CocoTask
+from workbench.vision.coco.task import CocoTask, Legend
 from workbench.vision.coco.transforms import MEAN, STD, segmentation_join
 from workbench.vision.reading import Join
 
@@ -136,14 +136,14 @@ class Segmentation(CocoTask):
 
     # Pictures
 
-    def compared(self, model: nn.Module, sample: Any) -> tuple[Tensor, Tensor]:
-        image, classes = sample
-        found = self.predict(model, (image[None].to(self.device), classes)).argmax(1)[0].cpu()
-        pixels = pixels_of(image)
-        return draw_classes(pixels, classes, {}), draw_classes(pixels, found, {})
-
-    def legend(self, samples: list[Any]) -> Mapping[int, str] | None:
-        return occurring(self.names, [classes for _, classes in samples])
+    def compared(self, model: nn.Module, samples: list[Any]) -> tuple[list[tuple[Tensor, Tensor]], Legend]:
+        pairs, maps = [], []
+        for image, classes in samples:
+            found = self.predict(model, (image[None].to(self.device), classes)).argmax(1)[0].cpu()
+            pixels = pixels_of(image)
+            pairs.append((draw_classes(pixels, classes, {}), draw_classes(pixels, found, {})))
+            maps += [classes, found]
+        return pairs, occurring(self.names, maps)
 
 
 def class_numbers(dataset: str, categories: Mapping[int, str]) -> dict[int, int]:

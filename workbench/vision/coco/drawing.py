@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from workbench.output.storage import write_bytes
+from workbench.vision.coco.targets import IGNORED
 
 if TYPE_CHECKING:
     from PIL import Image
 
-IGNORED = 255  # in a map of classes: no class is known here
 LEAST = 480  # pixels of a picture's longer side, so that text is legible
 MOST = 50  # objects drawn in an image, fewer than 256
 TINT = 0.5  # share of the class's colour where its mask is

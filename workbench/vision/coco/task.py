@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SHOWN = 4  # validation images in a picture of predictions
 
+Legend = Mapping[int, str] | None  # the classes by number; None: the picture itself names them
+
 
 class CocoTask(Task):
     """Learn from images with annotations; the batch size is that of a process, as in torchvision's references.
@@ -64,13 +66,9 @@ class CocoTask(Task):
         """Return the part of the model that a classifier's weights may start."""
         raise NotImplementedError
 
-    def compared(self, model: nn.Module, sample: Any) -> tuple[Tensor, Tensor]:
-        """Draw what is in a validation sample, and what the model finds there."""
+    def compared(self, model: nn.Module, samples: list[Any]) -> tuple[list[tuple[Tensor, Tensor]], Legend]:
+        """Draw what is in each validation sample, and what the model finds there; and say what the colours mean."""
         raise NotImplementedError
-
-    def legend(self, samples: list[Any]) -> Mapping[int, str] | None:
-        """Return what colours mean in the picture of these samples, if it does not say it itself."""
-        return None
 
     # Data
 
@@ -144,8 +142,8 @@ class CocoTask(Task):
         shown = range(0, len(val), max(1, len(val) // SHOWN))[:SHOWN]
         samples = [join(*val[each]) for each in shown]
         with torch.inference_mode():
-            pairs = [self.compared(model, each) for each in samples]
+            pairs, legend = self.compared(model, samples)
         title = f"{run.model}, {run.dataset}, {run.activation}, seed {run.seed}, {axis} {at}"
         path = run.picture_path(entry)
         path.parent.mkdir(exist_ok=True)
-        save_picture(path, grid(pairs, self.legend(samples), title))
+        save_picture(path, grid(pairs, legend, title))
