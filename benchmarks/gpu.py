@@ -2,7 +2,8 @@
 
     python -m benchmarks.gpu
 
-Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda, language_cuda and gpu_tests.txt to benchmarks/results.
+Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda, dense_prediction_cuda, language_cuda and gpu_tests.txt to
+benchmarks/results.
 """
 
 import subprocess
@@ -20,6 +21,7 @@ STEPS = [
     ["benchmarks.compiled", "--device", "cuda", "--width", "1024", "--batch", "8192"],
     ["benchmarks.accuracy", "--device", "cuda"],
     ["benchmarks.training", "--device", "cuda", "--steps", "50"],
+    ["benchmarks.dense_prediction", "--device", "cuda", "--steps", "20"],
     ["benchmarks.language", "--device", "cuda"],
     ["benchmarks.language", "--device", "cuda", "--compile"],
 ]

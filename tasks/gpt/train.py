@@ -52,6 +52,7 @@ PROGRAM = TrainingProgram(
     datasets="data set: tiny_stories, open_web_text, or any other folder of a prepared text",
     dataset=EMBEDDED,
     unit="tokens",
+    choice="from the beginning of the text",
     aliases={"results": ["--results-path"], "data": ["--dataset-path", "--data-dir"], "learning_rate": ["--lr"]},
     add_flags=_add_flags,
     check=check_beginning,

@@ -6,7 +6,7 @@ from tasks.image_classification.timm_settings import Settings
 from tasks.image_classification.timm_task import TimmClassification
 from workbench.cli.errors import run
 from workbench.training.program import TrainingProgram
-from workbench.vision.files import DATASETS_HELP
+from workbench.vision.files import DATA_HELP, DATASETS_HELP
 
 DESCRIPTION = """\
 Train EfficientNet-B0, or any model of timm, on ImageNet-1K or other images. Stopped and started again, it resumes.
@@ -44,6 +44,7 @@ PROGRAM = TrainingProgram(
     task_class=TimmClassification,
     recipes={"efficientnet_b0": EFFICIENTNET_B0},
     datasets=DATASETS_HELP,
+    data_help=DATA_HELP,
     dataset="torch/imagenet",
     data=Path("data/imagenet_1k"),
     pictures=True,

@@ -6,7 +6,7 @@ from tasks.image_classification.settings import Settings
 from tasks.image_classification.task import TorchvisionClassification
 from workbench.cli.errors import run
 from workbench.training.program import TrainingProgram
-from workbench.vision.files import DATASETS_HELP
+from workbench.vision.files import DATA_HELP, DATASETS_HELP
 
 DESCRIPTION = """\
 Train a classifier of torchvision on ImageNet-1K or other images. Stopped and started again, it resumes.
@@ -22,6 +22,7 @@ PROGRAM = TrainingProgram(
     task_class=TorchvisionClassification,
     recipes={"resnet": Settings()},
     datasets=DATASETS_HELP,
+    data_help=DATA_HELP,
     dataset="folder",
     data=Path("data/imagenet_1k"),
     pictures=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,7 @@ from workbench.vision.coco.transforms import RESIZING
 from workbench.vision.weights import freeze
 
 WIDTH = 64  # channels of a small model's feature pyramid
+NORM = partial(nn.GroupNorm, 8)  # batches are too small for statistics over them
 ANCHORS = (12, 24, 48, 96, 192)  # pixels, one a level of the pyramid; torchvision's begin at 32
 
 
@@ -24,13 +26,15 @@ def detector(settings: Settings, classes: int, activation: str, pretrained: bool
         pretrained: whether its backbone will start from trained weights: then, as in torchvision, its first layers and
             the statistics of its batch norms are frozen (of the models called v2 only the layers).
     """
+    from torchvision.models.detection.fcos import FCOSRegressionHead
+
     make = SMALL.get(settings.model, _torchvision)
     model = make(settings, classes, **_options(settings))
     if hasattr(model.backbone, "body"):
         trainable = 3 if settings.trainable_backbone_layers is None else settings.trainable_backbone_layers
         if pretrained:
             freeze(model.backbone.body, trainable, statistics=not settings.model.endswith("v2"))
-    return with_activation(model, activation)
+    return with_activation(model, activation, keep=(FCOSRegressionHead,))  # its ReLU makes distances
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -58,9 +62,9 @@ def _pyramid(levels: tuple[int, ...], extra: nn.Module) -> nn.Module:
     from torchvision.models.resnet import BasicBlock, ResNet
 
     returned = {f"layer{level}": str(number) for number, level in enumerate(levels)}
-    return BackboneWithFPN(
-        ResNet(BasicBlock, [1, 1, 1, 1]), returned, [32 * 2**level for level in levels], WIDTH, extra
-    )
+    channels = [32 * 2**level for level in levels]
+    body = ResNet(BasicBlock, [1, 1, 1, 1], norm_layer=NORM)
+    return BackboneWithFPN(body, returned, channels, WIDTH, extra, NORM)
 
 
 def _rcnn(classes: int, options: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _small_retinanet(settings: Settings, classes: int, **options: Any) -> nn.Mod
 
     sizes = tuple(tuple(round(each * 2 ** (third / 3)) for third in range(3)) for each in ANCHORS)
     anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(ANCHORS))
-    head = RetinaNetHead(WIDTH, anchors.num_anchors_per_location()[0], classes)
+    head = RetinaNetHead(WIDTH, anchors.num_anchors_per_location()[0], classes, NORM)
     pyramid = _pyramid((2, 3, 4), LastLevelP6P7(WIDTH, WIDTH))
     return RetinaNet(pyramid, classes, anchor_generator=anchors, head=head, **options)
 

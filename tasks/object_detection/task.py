@@ -30,6 +30,8 @@ from workbench.vision.reading import Join
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+DRAWN = 0.3  # the score from which an object is in a picture
+
 Batch = tuple[list[Tensor], list[dict[str, Any]]]
 
 
@@ -55,7 +57,8 @@ class Detection(CocoTask):
 
     def joins(self) -> tuple[Join, Join]:
         s = self.settings
-        return detection_join(s.data_augmentation, s.min_size, s.max_size), detection_join(None, s.min_size, s.max_size)
+        train = detection_join(s.data_augmentation, s.min_size, s.max_size, s.hflip_prob)
+        return train, detection_join(None, s.min_size, s.max_size)
 
     def collate(self, samples: list[Any]) -> Batch:
         images, targets = zip(*samples, strict=True)
@@ -116,14 +119,14 @@ class Detection(CocoTask):
         pairs = []
         for image, target in samples:
             (output,) = model([image.to(self.device)])
-            both = Objects(target["boxes"], target["labels"], masks=target.get("masks")), objects_of(output)
+            both = Objects(target["boxes"], target["labels"], masks=target.get("masks")), objects_of(output, DRAWN)
             pixels = (image * 255).round().byte()
             truth, found = (draw_objects(pixels, each, self.categories) for each in both)
             pairs.append((truth, found))
         return pairs, None
 
 
-def objects_of(output: Mapping[str, Tensor], least: float = 0.5) -> Objects:
+def objects_of(output: Mapping[str, Tensor], least: float) -> Objects:
     """Return what a detector found in an image with a score of at least `least`, on the CPU."""
     output = {name: each.detach().cpu() for name, each in output.items()}
     sure = output["scores"] >= least

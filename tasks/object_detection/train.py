@@ -4,7 +4,7 @@ from tasks.object_detection.recipes import RECIPES, finish
 from tasks.object_detection.task import Detection
 from workbench.cli.errors import run
 from workbench.training.program import TrainingProgram
-from workbench.vision.coco.pictures import DATASETS_HELP
+from workbench.vision.coco.pictures import DATA_HELP, DATASETS_HELP
 
 DESCRIPTION = """\
 Train a detector of torchvision on COCO, or a small one on scenes. Stopped and started again, it resumes.
@@ -21,6 +21,8 @@ PROGRAM = TrainingProgram(
     recipes=RECIPES,
     recipe_flags=["--model"],
     datasets=DATASETS_HELP,
+    data_help=DATA_HELP,
+    choice="a fixed choice",
     dataset="scenes",
     pictures=True,
     aliases={"results": ["--output-dir"], "data": ["--data-path"], "weight_decay": ["--wd"]},

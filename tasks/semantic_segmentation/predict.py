@@ -22,7 +22,7 @@ DESCRIPTION = """\
 Draw the class of each pixel of images, and write the region of each class in COCO's format.
 
   python -m tasks.semantic_segmentation.predict photo.jpg \\
-      --checkpoint results/scenes/deeplabv3_resnet10/GoLU/checkpoint_0.pth"""
+      --checkpoint results/scenes/lraspp_resnet10/GoLU/checkpoint_0.pth"""
 
 
 def build(configuration: Mapping[str, Any], categories: Mapping[int, str]) -> nn.Module:
@@ -32,7 +32,7 @@ def build(configuration: Mapping[str, Any], categories: Mapping[int, str]) -> nn
 
 def find(model: nn.Module, image: Tensor, names: Mapping[int, str], settings: Mapping[str, Any], _: float) -> Found:
     """Give each pixel of the image, as large as it is, its most probable class."""
-    pixels, _ = segmentation_join(settings["base_size"], None)(image, image[0])
+    pixels, _ = segmentation_join(settings["base_size"])(image, image[0])
     logits = model(pixels[None])["out"]
     classes = F.interpolate(logits, image.shape[1:], mode="bilinear", align_corners=False).argmax(1)[0].cpu()
     entries = [{"category_id": each, **region(classes == each)} for each in names if (classes == each).any()]
@@ -42,7 +42,7 @@ def find(model: nn.Module, image: Tensor, names: Mapping[int, str], settings: Ma
 PROGRAM = PredictionProgram(
     module="tasks.semantic_segmentation.predict",
     description=DESCRIPTION,
-    checkpoint=Path("results/scenes/deeplabv3_resnet10/GoLU/checkpoint_0.pth"),
+    checkpoint=Path("results/scenes/lraspp_resnet10/GoLU/checkpoint_0.pth"),
     build=build,
     find=find,
     scored=False,

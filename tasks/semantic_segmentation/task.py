@@ -67,7 +67,7 @@ class Segmentation(CocoTask):
 
     def joins(self) -> tuple[Join, Join]:
         s = self.settings
-        return segmentation_join(s.base_size, s.crop_size), segmentation_join(s.base_size, None)
+        return segmentation_join(s.base_size, s.crop_size, s.scales, s.hflip_prob), segmentation_join(s.base_size)
 
     def collate(self, samples: list[Any]) -> Batch:
         images, classes = zip(*samples, strict=True)

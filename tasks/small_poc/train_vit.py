@@ -5,7 +5,7 @@ from tasks.image_classification.timm_task import TimmClassification
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import run
 from workbench.training.program import TrainingProgram
-from workbench.vision.files import DATASETS_HELP
+from workbench.vision.files import DATA_HELP, DATASETS_HELP
 
 DESCRIPTION = """\
 Train ViT-Ti/16 on CIFAR-10, brought to 224 x 224. Stopped and started again, it resumes.
@@ -49,6 +49,7 @@ PROGRAM = TrainingProgram(
     task_class=TimmClassification,
     recipes={"vit_tiny": VIT_TINY},
     datasets=DATASETS_HELP,
+    data_help=DATA_HELP,
     dataset="torch/CIFAR10",
     pictures=True,
     aliases={"results": ["--results-folder"], "data": ["--data-dir"], "activation": ["--ac"]},

@@ -240,12 +240,13 @@ ROWS = (
     ),
     Row(
         "semantic_segmentation", Scenes,
-        f"--model deeplabv3_resnet10 --base-size 32 --crop-size 32 --epochs 3 --batch-size 4 {COMMON}",
+        f"--model lraspp_resnet10 --base-size 32 --crop-size 32 --epochs 3 --batch-size 4 {COMMON}",
         halved="--batch-size 2", few=FEW.replace("2", "4"), files=("pictures_3",),
         wrong=(
             ("--model deeplabv4", "unknown model 'deeplabv4'"),
             ("--aux-loss maybe", "must be True or False, not 'maybe'"),
-            ("--model lraspp_mobilenet_v3_large --aux-loss True", "has no second head: --aux-loss False"),
+            ("--aux-loss True", "lraspp_resnet10 has no second head: --aux-loss False"),
+            ("--scales 2 1", "--scales 2.0 1.0: give the smallest and the largest"),
             ("--batch-size 1", "a batch of one image in a process has no statistics"),
         ),
     ),

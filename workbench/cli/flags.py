@@ -110,15 +110,18 @@ def add_workers_flag(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def add_limit_flags(parser: Parser, unit: str = "images") -> None:
-    """Add --limit-train and --limit-val."""
-    how = ", classes in proportion" if unit == "images" else ", from the beginning of the text"
+def add_limit_flags(parser: Parser, unit: str = "images", choice: str = "classes in proportion") -> None:
+    """Add --limit-train and --limit-val.
+
+    Args:
+        choice: which of them are taken.
+    """
     for split, what in (("train", "training"), ("val", "validation")):
         parser.add_argument(
             f"--limit-{split}",
             type=positive_int,
             metavar="N",
-            help=f"number of {what} {unit} to take{how} (default: all)",
+            help=f"number of {what} {unit} to take, {choice} (default: all)",
         )
 
 

@@ -35,7 +35,9 @@ class TrainingProgram:
         data: the default of --data.
         recipe_flags: the flags that choose the recipe, if it is not the only one.
         aliases: other names of flags, as {"results": ["--output-dir"]}; settings may have some too.
+        data_help: what --help says of --data.
         unit: what --limit-train and --limit-val count.
+        choice: which of these they take.
         pictures: whether --bad-images says what to do with files that cannot be read.
         add_flags: adds flags of the program's own.
         base: the settings that the command line changes, where they are not simply a recipe.
@@ -54,7 +56,9 @@ class TrainingProgram:
     data: Path = Path("data")
     recipe_flags: Sequence[str] = ()
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    data_help: str = "folder of data sets"
     unit: str = "images"
+    choice: str = "classes in proportion"
     pictures: bool = False
     add_flags: Callable[[Parser], None] | None = None
     base: Callable[[Options], Any] | None = None
@@ -116,11 +120,8 @@ class TrainingProgram:
                 help=f"model, whose recipe sets what no flag changes: one of {', '.join(self.recipes)}",
             )  # fmt: skip
         parser.add_argument("--dataset", default=self.dataset, metavar="NAME", help=self.datasets)
-        flags.add_data_flag(
-            parser, "folder of data sets, or of images in train/ and val/" if self.pictures else "folder of data sets",
-            self.aliases.get("data", ()), self.data,
-        )  # fmt: skip
-        flags.add_limit_flags(parser, self.unit)
+        flags.add_data_flag(parser, self.data_help, self.aliases.get("data", ()), self.data)
+        flags.add_limit_flags(parser, self.unit, self.choice)
         if self.pictures:
             parser.add_argument(
                 "--bad-images", type=one_of("choice", ("refuse", "skip")), default="refuse", metavar="NAME",

@@ -26,6 +26,7 @@ DATASETS_HELP = (
     "data set: folder (or torch/imagenet), that is train/ and val/ in --data with a folder of images for each class; "
     "or cifar10 (or torch/cifar10), fashion_mnist, mnist, digits"
 )
+DATA_HELP = "folder of data sets, or of images in train/ and val/"
 SMALL = 2**26  # bytes of images up to which their contents tell them apart, not only their names and sizes
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor, hub, nn
 
 from golu.activations import unknown_name
 from workbench.cli.errors import UserError
@@ -78,7 +78,7 @@ def torchvision_weights(name: str, model: str) -> Weights:
         model: the one they have to be of.
 
     Raises:
-        UserError: there are no such weights, or they cannot be downloaded.
+        UserError: there are no such weights, or they cannot be downloaded or read.
     """
     import torchvision
 
@@ -88,8 +88,9 @@ def torchvision_weights(name: str, model: str) -> Weights:
         raise UserError(unknown_name(f"weights of {model}", name, weights))
     try:
         return Weights(name, torchvision.models.get_weight(name).get_state_dict(check_hash=True))
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"the weights {name} cannot be downloaded ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # the many ways in which downloading and reading go wrong
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the weights {name} cannot be downloaded to {hub.get_dir()}, or read ({reason})") from error
 
 
 def backbone_name(model: str) -> str:

@@ -9,7 +9,7 @@ from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 from workbench.cli.settings import from_mapping
 from workbench.training.program import Options, TrainingProgram
-from workbench.vision.files import DATASETS_HELP
+from workbench.vision.files import DATA_HELP, DATASETS_HELP
 
 CONFIGS = Path(__file__).parent / "configs"
 DESCRIPTION = """\
@@ -58,6 +58,7 @@ PROGRAM = TrainingProgram(
     task_class=TimmClassification,
     recipes={"timm": Settings()},
     datasets=DATASETS_HELP,
+    data_help=DATA_HELP,
     dataset="folder",
     data=Path("data/imagenet_1k"),
     pictures=True,

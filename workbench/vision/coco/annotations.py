@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from workbench.cli.errors import UserError
 
 LARGEST_ID = 9999  # of a category: a model has an output for every number up to the largest
+LARGEST_SIDE = 2**15  # pixels of an image: drawing a mask takes memory in proportion
 KEYS = ("images", "annotations", "categories")
 
 
@@ -25,7 +27,7 @@ class Annotation:
     box: tuple[float, float, float, float]
     area: float
     crowd: bool
-    segmentation: Any  # polygons or a run-length encoding, as the file has it; None if there is none
+    segmentation: Any  # polygons or a run-length encoding, as the file has it; None if masks are not wanted
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def read_annotations(path: Path, masks: bool = False, advice: str = "") -> Annot
     counted; whatever else is wrong is an error.
 
     Args:
-        masks: whether an annotation has to have a mask.
+        masks: whether an annotation has to have a mask; otherwise none is kept.
         advice: what to do if there is no such file.
 
     Raises:
@@ -71,17 +73,13 @@ def read_annotations(path: Path, masks: bool = False, advice: str = "") -> Annot
     found: dict[int, list[Annotation]] = {each: [] for each in images}
     left_out: Counter[str] = Counter()
     for entry in _by_id(path, "annotation", content["annotations"]).values():
-        where = f"{path}: annotation {entry['id']}"
-        of = images.get(entry.get("image_id", -1))
-        if of is None:
-            raise UserError(f"{where} is of image {entry.get('image_id')}, which is not in the file")
-        if entry.get("category_id") not in categories:
-            raise UserError(f"{where} is of category {entry.get('category_id')}, which is not among the file's")
+        _check_annotation(path, entry, images, categories)
+        of = images[entry["image_id"]]
         wrong = _wrong(entry, of, masks)
         if wrong:
             left_out[wrong] += 1
             continue
-        found[of["id"]].append(_annotation(entry))
+        found[of["id"]].append(_annotation(entry, masks))
     pictures = tuple(
         Picture(each["id"], each["file_name"], each["width"], each["height"], tuple(found[each["id"]]))
         for each in images.values()
@@ -119,7 +117,7 @@ def _content(path: Path, advice: str) -> tuple[dict[str, Any], int]:
         raise UserError(f"there is no file of annotations {path}{advice and ': ' + advice}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # what is no UTF-8 is one too
+    except (ValueError, RecursionError) as error:  # what is no UTF-8 is one too; and lists in lists in lists
         raise UserError(f"{path} is damaged, or no JSON ({error}): unpack or write it again") from error
     if not isinstance(content, dict) or any(not isinstance(content.get(key), list) for key in KEYS):
         raise UserError(f"{path} is not in COCO's format: it has to have lists of {', '.join(KEYS)}")
@@ -129,8 +127,8 @@ def _content(path: Path, advice: str) -> tuple[dict[str, Any], int]:
 def _by_id(path: Path, what: str, entries: Sequence[Any]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, dict) or type(entry.get("id")) is not int:
-            raise UserError(f"{path}: {what} entry {number} has no id that is a whole number")
+        if not isinstance(entry, dict) or not _is_whole(entry.get("id")):
+            raise UserError(f"{path}: {what} entry {number} has no id that is a whole number of at most 64 bits")
         if entry["id"] in found:
             raise UserError(f"{path}: the id {entry['id']} is that of two {what} entries")
         found[entry["id"]] = entry
@@ -142,7 +140,10 @@ def _categories(path: Path, entries: Sequence[Any]) -> dict[int, str]:
     for number, entry in _by_id(path, "category", entries).items():
         if not 1 <= number <= LARGEST_ID:
             raise UserError(f"{path}: category {number} is out of range: 1 to {LARGEST_ID}, as 0 is the background")
-        categories[number] = str(entry.get("name", number))
+        name = entry.get("name", str(number))
+        if not isinstance(name, str):
+            raise UserError(f"{path}: category {number} has a name of {reprlib.repr(name)}, not a text")
+        categories[number] = name
     if not categories:
         raise UserError(f"{path} has no categories")
     return dict(sorted(categories.items()))
@@ -153,16 +154,31 @@ def _check_image(path: Path, image: Mapping[str, Any]) -> None:
     if not isinstance(image.get("file_name"), str) or not image["file_name"]:
         raise UserError(f"{where} has no file_name")
     for side in ("width", "height"):
-        if type(image.get(side)) is not int or image[side] < 1:
-            raise UserError(f"{where} has a {side} of {image.get(side)!r}, not a whole number of pixels")
+        if not _is_whole(image.get(side)) or not 1 <= image[side] <= LARGEST_SIDE:
+            found = reprlib.repr(image.get(side))
+            raise UserError(f"{where} has a {side} of {found}, not a whole number of pixels from 1 to {LARGEST_SIDE}")
+
+
+def _check_annotation(
+    path: Path, entry: Mapping[str, Any], images: Mapping[int, Any], categories: Mapping[int, Any]
+) -> None:
+    where = f"{path}: annotation {entry['id']}"
+    for what, key, known in (("image", "image_id", images), ("category", "category_id", categories)):
+        if not _is_whole(entry.get(key)) or entry[key] not in known:
+            raise UserError(f"{where} is of {what} {reprlib.repr(entry.get(key))}, which is not in the file")
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(each) for each in box):
+        raise UserError(f"{where} has a bbox of {reprlib.repr(box)}, not four numbers of pixels")
+    area = entry.get("area", 0)
+    if not _is_number(area) or area < 0:
+        raise UserError(f"{where} has an area of {reprlib.repr(area)}, not a number of pixels")
+    if entry.get("iscrowd", 0) not in (0, 1):
+        raise UserError(f"{where} has an iscrowd of {reprlib.repr(entry['iscrowd'])}, neither 0 nor 1")
 
 
 def _wrong(entry: Mapping[str, Any], image: Mapping[str, Any], masks: bool) -> str:
     """Say what is wrong with an annotation; "" if it can be used."""
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(each) for each in box):
-        return "without a box"
-    x, y, width, height = box
+    x, y, width, height = entry["bbox"]
     if width <= 0 or height <= 0:
         return "whose box has no area"
     if x >= image["width"] or y >= image["height"] or x + width <= 0 or y + height <= 0:
@@ -172,15 +188,19 @@ def _wrong(entry: Mapping[str, Any], image: Mapping[str, Any], masks: bool) -> s
     return ""
 
 
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and abs(value) < 2**63  # what the library that evaluates can hold
+
+
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < 2 * LARGEST_SIDE**2  # NaN is not
 
 
 def _can_be_drawn(segmentation: Any, width: int, height: int) -> bool:
     """Tell whether these are polygons or a run-length encoding of such an image: the library that draws checks less."""
     if isinstance(segmentation, dict):
-        counts = segmentation.get("counts")
-        if segmentation.get("size") != [height, width]:
+        counts, size = segmentation.get("counts"), segmentation.get("size")
+        if size != [height, width] or not all(_is_whole(each) for each in size):
             return False
         if isinstance(counts, str):
             return _can_be_decoded(segmentation)
@@ -195,7 +215,7 @@ def _can_be_drawn(segmentation: Any, width: int, height: int) -> bool:
             len(each) >= 6 and len(each) % 2 == 0 and math.isfinite(sum(each)) and -far < min(each) <= max(each) < far
             for each in segmentation
         )
-    except TypeError:  # a polygon is no list of numbers
+    except (TypeError, OverflowError):  # a polygon is no list of numbers
         return False
 
 
@@ -209,10 +229,9 @@ def _can_be_decoded(encoding: dict[str, Any]) -> bool:
     return True
 
 
-def _annotation(entry: Mapping[str, Any]) -> Annotation:
+def _annotation(entry: Mapping[str, Any], masks: bool) -> Annotation:
     x, y, width, height = (float(each) for each in entry["bbox"])
-    area = entry.get("area", width * height)
     return Annotation(
-        entry["category_id"], (x, y, width, height), float(area) if _is_number(area) else width * height,
-        bool(entry.get("iscrowd", 0)), entry.get("segmentation"),
+        entry["category_id"], (x, y, width, height), float(entry.get("area", width * height)),
+        bool(entry.get("iscrowd", 0)), entry.get("segmentation") if masks else None,
     )  # fmt: skip

@@ -15,8 +15,8 @@ from workbench.training.sampling import Sampling
 class GroupedSampling(Sampling):
     """Shuffle as `Sampling` does, and then deal the images of each group to steps of their own.
 
-    A step is taken when a group has enough images for it. What is left of the groups in the end makes the last steps,
-    so that an epoch sees what it would have seen without groups: nothing twice.
+    A step is taken when a group has enough images for it. What is left of the groups in the end makes the last steps.
+    An epoch sees the images that it would have seen without groups, each once, however rare their shape is.
 
     Args:
         groups: the group of each sample.
@@ -27,14 +27,15 @@ class GroupedSampling(Sampling):
     def order(self, epoch: int) -> Tensor:
         waiting: dict[int, list[int]] = {}
         ordered: list[int] = []
-        for sample in super().order(epoch).tolist():
+        shuffled, seen = super().order(epoch).tolist(), self.steps_per_epoch * self.batch_size
+        for sample in shuffled[:seen]:
             group = waiting.setdefault(self.groups[sample], [])
             group.append(sample)
             if len(group) == self.batch_size:
                 ordered += group
                 group.clear()
         left = [sample for _, group in sorted(waiting.items()) for sample in group]
-        return torch.tensor(ordered + left)
+        return torch.tensor(ordered + left + shuffled[seen:])
 
 
 def aspect_ratio_groups(ratios: Sequence[float], factor: int) -> tuple[int, ...]:

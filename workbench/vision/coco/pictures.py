@@ -32,6 +32,8 @@ DATASETS_HELP = (
     "and val2017/ in --data or in its folder coco), or any folder in --data with that layout"
 )
 
+DATA_HELP = "folder of data sets, each with annotations/, train2017/ and val2017/"
+
 
 @dataclass(frozen=True)
 class CocoPictures:
@@ -90,7 +92,7 @@ def folder_of(dataset: str, data: Path) -> Path:
     Raises:
         UserError: the name is a path, or there is no such data set.
     """
-    if Path(dataset).name != dataset:
+    if Path(dataset).name != dataset or dataset in ("", ".."):
         raise UserError(f"--dataset {dataset} is no name: --data gives the folder that it is in")
     folder = data / dataset
     if dataset in SCENES or (folder / "annotations").is_dir():
@@ -125,7 +127,8 @@ def open_coco(
     if dataset in SCENES and not complete(folder):
         write_scenes(dataset, folder, data)
     files = [folder / "annotations" / f"instances_{split}2017.json" for split in SPLITS]
-    train, val = (read_annotations(file, masks, DOWNLOAD.format(folder)) for file in files)
+    advice = DOWNLOAD.format(folder) if dataset == COCO else ""
+    train, val = (read_annotations(file, masks, advice) for file in files)
     if train.categories != val.categories:
         raise UserError(f"{train.path} and {val.path} have to have the same categories")
     pictures = [each for each in train.pictures if learnt(each)]
@@ -156,14 +159,24 @@ def _limited(split: str, pictures: Sequence[Picture], limit: int | None, path: P
 def _check_files(split: CocoPictures) -> None:
     """Raise a UserError if an image is named by the annotations but absent."""
     there = set(_names(split.folder))
-    absent = [each for each in split.pictures if each.file not in there and not (split.folder / each.file).is_file()]
+    absent = [each for each in split.pictures if each.file not in there and not _is_file(split.folder / each.file)]
     if absent:
         others = f" (nor are {len(absent) - 1} others)" if len(absent) > 1 else ""
         raise UserError(f"there is no {split.folder / absent[0].file}, which the annotations name{others}")
 
 
 def _names(folder: Path) -> Iterable[str]:
-    return [each.name for each in os.scandir(folder)] if folder.is_dir() else []
+    try:
+        return [each.name for each in os.scandir(folder) if each.is_file()]
+    except OSError:  # there is no such folder, or it may not be read
+        return []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, or a folder that may not be read
+        return False
 
 
 def _report(annotations: Annotations, without: int) -> None:

@@ -65,18 +65,22 @@ class PredictionProgram:
         options = parser.parse_args(arguments)
         check_device(options.device)
         flags.require_distinct("the command line", [each.stem for each in options.images])
+        pictures = [options.output / f"{each.stem}.png" for each in options.images]
+        for path in {each.resolve() for each in pictures} & {each.resolve() for each in options.images}:
+            raise UserError(f"the image {path} would be overwritten: choose another --output")
         images = [read_image(each) for each in options.images]
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         model, names, configuration = self._load(options.checkpoint)
         model.to(device)
         prepare_folder(options.output)
         found = []
-        for number, (path, image) in enumerate(zip(options.images, images, strict=True), start=1):
+        files = zip(options.images, images, pictures, strict=True)
+        for number, (path, image, drawn) in enumerate(files, start=1):
             with torch.inference_mode():
                 picture, entries = self.find(
                     model, image.to(device), names, configuration, getattr(options, "score_threshold", 0.0)
                 )
-            save_picture(options.output / f"{path.stem}.png", picture)
+            save_picture(drawn, picture)
             found += [{"image_id": number, **entry} for entry in entries]
             counts = Counter(names.get(entry["category_id"], str(entry["category_id"])) for entry in entries)
             print(f"{path}: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'nothing found'}")

@@ -20,6 +20,7 @@ class CocoSettings:
     lr: float = setting(positive_float, 0.02, "highest learning rate; torchvision's are for 16 or 32 images in a step")
     momentum: float = setting(unit_float, 0.9, "momentum of the optimiser")
     weight_decay: float = setting(non_negative_float, 1e-4, "weight decay")
+    hflip_prob: float = setting(unit_float, 0.5, "probability with which a training image is mirrored")
     weights: str | None = setting(str, None, "weights of torchvision that the whole model starts from (a download)")
     weights_backbone: str | None = setting(
         str,

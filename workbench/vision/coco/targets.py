@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.cli.errors import UserError
 from workbench.vision.coco.annotations import Annotation, Picture
 
 IGNORED = 255  # in a map of classes: pixels that count neither in the loss nor in the evaluation
@@ -28,13 +29,13 @@ class Instances:
 
         size = (picture.height, picture.width)
         objects = [each for each in picture.annotations if not each.crowd]
-        boxes = torch.tensor([each.box for each in objects], dtype=torch.float32).reshape(-1, 4)
+        boxes = torch.tensor([each.box for each in objects], dtype=torch.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         boxes[:, 0::2].clamp_(0, picture.width)
         boxes[:, 1::2].clamp_(0, picture.height)
         target = {
             "image_id": picture.id,
-            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+            "boxes": tv_tensors.BoundingBoxes(boxes.float(), format="XYXY", canvas_size=size),
             "labels": torch.tensor([each.category for each in objects], dtype=torch.int64),
         }
         if self.masks:
@@ -48,9 +49,16 @@ class ClassMap:
 
     Args:
         classes: the class of each category that is learnt; objects of others are background.
+
+    Raises:
+        UserError: there are too many classes.
     """
 
     classes: Mapping[int, int]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) >= IGNORED:
+            raise UserError(f"the data have {len(self.classes)} categories, more than the {IGNORED - 1} of a map")
 
     def __call__(self, picture: Picture) -> Tensor:
         from torchvision import tv_tensors

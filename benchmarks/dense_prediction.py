@@ -1,0 +1,120 @@
+"""Images a second of the training loop beside a plain PyTorch loop, for detectors and a segmentation model.
+
+python -m benchmarks.dense_prediction
+python -m benchmarks.dense_prediction --device cuda
+"""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks import report
+from benchmarks.epochs import Epoch, measured, rows, text
+from benchmarks.training import loop_epoch
+from tasks.table import program_of
+from workbench.cli.arguments import positive_int
+from workbench.cli.errors import run
+from workbench.training.launch import Machine, check_device, launched
+from workbench.training.seeding import seed_everything
+from workbench.training.task import Source
+from workbench.vision.coco.scenes import write_scenes
+from workbench.vision.coco.task import CocoTask
+
+TASKS = ("object_detection", "instance_segmentation", "semantic_segmentation")
+BATCH = 4
+
+
+class Samples:
+    """The task's training images, as a data set of torch."""
+
+    def __init__(self, task: CocoTask) -> None:
+        self.pictures, (self.join, _) = task.split.train, task.joins()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int):  # type: ignore[no-untyped-def]
+        return self.join(*self.pictures[index])
+
+
+def plain_epoch(task: CocoTask, device: str) -> Epoch:
+    """An epoch as a tutorial writes it."""
+    seed_everything(0)
+    model = task.model("ReLU")
+    optimizer = task.optimizer(model)
+    loader = DataLoader(Samples(task), BATCH, shuffle=True, drop_last=True, collate_fn=task.collate)  # type: ignore[arg-type]
+
+    def moved(value):  # type: ignore[no-untyped-def]
+        if isinstance(value, dict):
+            return {name: moved(each) for name, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [moved(each) for each in value]
+        return value.to(device) if isinstance(value, torch.Tensor) else value
+
+    def epoch() -> float:
+        start = time.perf_counter()
+        model.train()
+        running = 0.0
+        for batch in loader:
+            images, targets = moved(batch)
+            optimizer.zero_grad()
+            if isinstance(targets, list):
+                loss = sum(model(images, targets).values())
+            else:
+                outputs = model(images)
+                losses = [torch.nn.functional.cross_entropy(outputs[key], targets, ignore_index=255) for key in outputs]
+                loss = losses[0] + 0.5 * losses[1]
+            loss.backward()
+            optimizer.step()
+            running += loss.item()
+        return time.perf_counter() - start
+
+    return epoch
+
+
+def opened(name: str, folder: Path, images: int, device: str) -> CocoTask:
+    """The task's small recipe on so many scenes, an epoch at a time."""
+    program = program_of(name)
+    settings = replace(next(iter(program.recipes.values())), epochs=1, batch_size=BATCH, picture_every=0)
+    if name != "semantic_segmentation":
+        settings = replace(settings, aspect_ratio_group_factor=0, lr_steps=())
+    task = program.task_class(settings, Source("scenes", folder, limit_train=images), Machine(device))
+    task.open(torch.device(device))
+    task.evaluate = lambda *_: {each.key: 0.0 for each in task.metrics}  # type: ignore[method-assign]
+    assert isinstance(task, CocoTask)
+    return task
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = report.parser("dense_prediction", __doc__)
+    parser.add_argument("--steps", type=positive_int, default=6, help="steps of an epoch, the unit that is timed")
+    parser.add_argument("--rounds", type=positive_int, default=15, help="epochs of each; the median is reported")
+    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads")
+    options = report.parse(parser, arguments)
+    check_device(options.device)
+    torch.set_num_threads(options.threads)
+    images, numbers = BATCH * options.steps, {}
+    with launched(options.device) as accelerator, tempfile.TemporaryDirectory() as folder:
+        write_scenes("scenes", Path(folder) / "scenes", Path(folder), train=images * 2, val=2)
+        for name in TASKS:
+            plain = plain_epoch(opened(name, Path(folder), images, options.device), options.device)
+            loop = loop_epoch(accelerator, opened(name, Path(folder), images, options.device), "ReLU")
+            found = measured({"plain loop": plain, "this loop": loop}, options.rounds)
+            numbers[name] = rows(found, images, "images", "plain loop")
+            print(f"{name}\n{text(numbers[name], 'images')}", flush=True)
+    report.write(
+        "dense_prediction", options, "Training speed of detectors and of a segmentation model",
+        f"fp32, {options.threads} thread{'s' * (options.threads > 1)}, small recipes on scenes, batch {BATCH}. "
+        f"Epochs of {options.steps} steps in turn, medians of {options.rounds} rounds; speed is relative to the first "
+        "row, and above 1 is faster.",
+        {name: text(each, "images") for name, each in numbers.items()}, numbers,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)
