@@ -147,8 +147,15 @@ class Segmentation(CocoTask):
 
 
 def class_numbers(dataset: str, categories: Mapping[int, str]) -> dict[int, int]:
-    """Return the class of each category: of COCO those of VOC, of other data all of them."""
+    """Return the class of each category: of COCO those of VOC, of other data all of them.
+
+    Raises:
+        UserError: COCO is named, but these are not its categories.
+    """
     chosen = VOC if dataset == COCO else tuple(categories)
+    absent = set(chosen) - set(categories)
+    if absent:
+        raise UserError(f"--dataset coco: these data have no category {min(absent)}: give their folder another name")
     return {category: number for number, category in enumerate(chosen, start=1)}
 
 

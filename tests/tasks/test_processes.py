@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import ENVIRONMENT, PLAIN
+from workbench.vision.coco.scenes import write_scenes
 
 RUN = [
     "tasks.small_poc.main",
@@ -47,10 +48,24 @@ def test_a_folder_whose_name_is_no_utf8(tmp_path):
         assert (done.returncode, done.stderr) == (0, b"") and said in done.stdout
 
 
+MANY_STEPS = {
+    "small_poc": "tasks.small_poc.main --dataset digits --model mlp_1 --epochs 400 --checkpoint-steps 5",
+    "object_detection": "tasks.object_detection.train --dataset own --min-size 32 --max-size 54 --epochs 60 "
+    "--batch-size 2 --checkpoint-steps 2 --workers 0 --picture-every 3",
+    "instance_segmentation": "tasks.instance_segmentation.train --dataset own --min-size 32 --max-size 54 --epochs 40 "
+    "--batch-size 2 --checkpoint-steps 2 --workers 1 --picture-every 0",
+    "semantic_segmentation": "tasks.semantic_segmentation.train --dataset own --base-size 32 --crop-size 32 "
+    "--epochs 100 --batch-size 4 --checkpoint-steps 1 --workers 0 --picture-every 5",
+}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_killed_twenty_times_it_ends_the_same(tmp_path):
+@pytest.mark.parametrize("task", MANY_STEPS)
+def test_killed_twenty_times_it_ends_the_same(task, tmp_path):
     """By SIGKILL, at moments that nothing chose; the suite for every program stops at chosen ones."""
-    command = [*PLAIN, *RUN[:-1], "--epochs", "400", "--checkpoint-steps", "5", "--results"]
+    write_scenes("scenes", tmp_path / "own", tmp_path, train=8, val=3)
+    flags = f"{MANY_STEPS[task]} --device cpu --data {tmp_path} --results"
+    command = [*PLAIN, *flags.split()]
     quiet = {"env": ENVIRONMENT, "stdout": subprocess.DEVNULL}
 
     def weights(folder):
@@ -59,13 +74,16 @@ def test_killed_twenty_times_it_ends_the_same(tmp_path):
 
     subprocess.run([*command, str(tmp_path / "whole")], check=True, **quiet)
     command.append(str(tmp_path / "killed"))
+    killed = 0
     for number in range(20):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
         while "steps with" not in process.stdout.readline():
             assert process.poll() is None
         time.sleep(0.05 + 0.37 * number % 0.5)
+        killed += process.poll() is None
         process.kill()
         process.wait()
+    assert killed == 20  # none had ended before
     subprocess.run(command, check=True, **quiet)
     ours, theirs = weights(tmp_path / "killed"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
