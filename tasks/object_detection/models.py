@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from tasks.object_detection.settings import Settings
@@ -17,6 +18,9 @@ WIDTH = 64  # channels of a small model's feature pyramid
 NORM = partial(nn.GroupNorm, 8)  # batches are too small for statistics over them
 ANCHORS = (12, 24, 48, 96, 192)  # pixels, one a level of the pyramid; torchvision's begin at 32
 
+# weights of torchvision that were trained with batch norms that add nothing to a variance
+EXACT_NORMS = tuple(f"{name}_ResNet50_FPN_Weights.COCO_V1" for name in ("FasterRCNN", "MaskRCNN", "RetinaNet"))
+
 
 def detector(settings: Settings, classes: int, activation: str, pretrained: bool) -> nn.Module:
     """Make a detector with random weights.
@@ -27,6 +31,7 @@ def detector(settings: Settings, classes: int, activation: str, pretrained: bool
             the statistics of its batch norms are frozen (of the models called v2 only the layers).
     """
     from torchvision.models.detection.fcos import FCOSRegressionHead
+    from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
     make = SMALL.get(settings.model, _torchvision)
     model = make(settings, classes, **_options(settings))
@@ -34,7 +39,25 @@ def detector(settings: Settings, classes: int, activation: str, pretrained: bool
         trainable = 3 if settings.trainable_backbone_layers is None else settings.trainable_backbone_layers
         if pretrained:
             freeze(model.backbone.body, trainable, statistics=not settings.model.endswith("v2"))
+    for each in model.modules():
+        if isinstance(each, MultiScaleRoIAlign):
+            _fix_scales(each)
+    if settings.weights in EXACT_NORMS:
+        for each in model.modules():
+            if isinstance(each, FrozenBatchNorm2d):
+                each.eps = 0.0
     return with_activation(model, activation, keep=(FCOSRegressionHead,))  # its ReLU makes distances
+
+
+def _fix_scales(pool: nn.Module) -> None:
+    """Show the pooling a large image, of whose size it keeps how much smaller each level of the pyramid is.
+
+    Otherwise it would keep that of the first batch, rounded, which for small images depends on what that is: a run that
+    resumes would go on with other numbers.
+    """
+    side = 2**10
+    levels = {name: torch.zeros(1, 1, side >> 2 + level, side >> 2 + level) for level, name in enumerate("0123")}
+    pool(levels, [torch.tensor([[0.0, 0.0, 1.0, 1.0]])], [(side, side)])
 
 
 def _options(settings: Settings) -> dict[str, Any]:

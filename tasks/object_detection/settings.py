@@ -41,6 +41,8 @@ class Settings(CocoSettings):
                 raise UserError(unknown_name(name, getattr(self, name), values))
         if self.min_size > self.max_size:
             raise UserError(f"--min-size {self.min_size} is larger than --max-size {self.max_size}")
+        if self.rpn_score_thresh is not None and "rcnn" not in self.model:
+            raise UserError(f"--rpn-score-thresh is for an R-CNN: {self.model} has no proposals")
         layers = self.trainable_backbone_layers
         if layers is not None and not self.pretrained:
             raise UserError("--trainable-backbone-layers is for a trained backbone: give its weights too")

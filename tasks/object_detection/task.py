@@ -104,13 +104,14 @@ class Detection(CocoTask):
 
     def evaluate(self, model: nn.Module, sampling: Sampling, accelerator: Accelerator) -> dict[str, float]:
         """Find the objects in every validation image, and have the main process score them all."""
-        found = []
+        found, seen = [], []  # an image that cannot be read has no objects to find
         with torch.autocast(accelerator.device.type, enabled=False):  # float16 would round boxes
             for images, targets in self.validation(sampling):
                 for output, target in zip(model(images), targets, strict=True):
                     found += results_of(output, target["image_id"])
-        results = gathered_by_main(accelerator, found)
-        truth = ground_truth(self.split.val.pictures, self.categories)
+                    seen.append(target["image_id"])
+        results, read = gathered_by_main(accelerator, found), set(gathered_by_main(accelerator, seen) or [])
+        truth = ground_truth([each for each in self.split.val.pictures if each.id in read], self.categories)
         return decided_by_main(accelerator, partial(average_precision, truth, results, self.masks))
 
     # Pictures

@@ -3,8 +3,7 @@
 from tasks.object_detection.recipes import RECIPES, finish
 from tasks.object_detection.task import Detection
 from workbench.cli.errors import run
-from workbench.training.program import TrainingProgram
-from workbench.vision.coco.pictures import DATA_HELP, DATASETS_HELP
+from workbench.vision.coco.program import coco_program
 
 DESCRIPTION = """\
 Train a detector of torchvision on COCO, or a small one on scenes. Stopped and started again, it resumes.
@@ -14,21 +13,7 @@ Train a detector of torchvision on COCO, or a small one on scenes. Stopped and s
       --backbone-checkpoint-path results/imagenet_1k/resnet50
   python -m tasks.object_detection.train --activation GoLU           # two minutes on a laptop, no download"""
 
-PROGRAM = TrainingProgram(
-    module="tasks.object_detection.train",
-    description=DESCRIPTION,
-    task_class=Detection,
-    recipes=RECIPES,
-    recipe_flags=["--model"],
-    datasets=DATASETS_HELP,
-    data_help=DATA_HELP,
-    choice="a fixed choice",
-    dataset="scenes",
-    pictures=True,
-    aliases={"results": ["--output-dir"], "data": ["--data-path"], "weight_decay": ["--wd"]},
-    finish=finish,
-    tested=True,
-)
+PROGRAM = coco_program("tasks.object_detection.train", DESCRIPTION, Detection, RECIPES, finish)
 main = PROGRAM.main
 
 if __name__ == "__main__":

@@ -212,20 +212,18 @@ def test_what_is_kept_keeps_its_own_calls_alone(kind):
 @pytest.mark.parametrize(
     ("task", "name"),
     [
-        ("object_detection", "fasterrcnn_resnet10_fpn"), ("object_detection", "retinanet_resnet10_fpn"),
-        ("instance_segmentation", "maskrcnn_resnet10_fpn"),
+        ("object_detection", "retinanet_resnet10_fpn"), ("instance_segmentation", "maskrcnn_resnet10_fpn"),
         ("semantic_segmentation", "lraspp_resnet10"), ("semantic_segmentation", "lraspp_mobilenet_v3_large"),
     ],
 )  # fmt: skip
 def test_initial_weights_are_the_same_whatever_the_activation(task, name):
     states = []
-    for activation in ("ReLU", "GELU", "GoLU"):
+    for activation in ("ReLU", "GELU"):
         torch.manual_seed(5)
         states.append(make(task, name, activation).state_dict())
-    for state in states[1:]:
-        assert state.keys() == states[0].keys()
-        assert all(torch.equal(state[key], each) for key, each in states[0].items())
-    assert states[0]["backbone." + next(key[9:] for key in states[0] if key.startswith("backbone."))].std() > 0
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[1][key], each) for key, each in states[0].items())
+    assert any(each.is_floating_point() and each.std() > 0 for each in states[0].values())
 
 
 # Recipes: those of torchvision's references/detection and references/segmentation
@@ -252,12 +250,8 @@ CHANGES = {
         "epochs": 660, "batch_size": 24, "lr": 0.15, "weight_decay": 4e-5, "lr_scheduler": "cosineannealinglr",
         "data_augmentation": "ssdlite",
     },
-    "deeplabv3_mobilenet_v3_large": {"lr": 0.01}, "lraspp_mobilenet_v3_large": {"lr": 0.01, "aux_loss": False},
-}  # fmt: skip
-# The recipes differ from the references here, which have a rate of 0.02, and a weight decay of 1e-6.
-UNLIKE = {
-    "fcn_resnet50": "lr", "fcn_resnet101": "lr",
-    "deeplabv3_mobilenet_v3_large": "weight_decay", "lraspp_mobilenet_v3_large": "weight_decay",
+    "deeplabv3_mobilenet_v3_large": {"lr": 0.01, "weight_decay": 1e-6},
+    "lraspp_mobilenet_v3_large": {"lr": 0.01, "weight_decay": 1e-6, "aux_loss": False},
 }  # fmt: skip
 
 
@@ -266,9 +260,7 @@ def test_recipes_are_those_of_torchvisions_references(task, name):
     settings = RECIPES[task][name]
     assert settings.model == name and not settings.pretrained
     expected = (SEGMENTATION if task == "semantic_segmentation" else DETECTION) | CHANGES.get(name, {})
-    assert {key: getattr(settings, key) for key in expected if key != UNLIKE.get(name)} == {
-        key: value for key, value in expected.items() if key != UNLIKE.get(name)
-    }
+    assert {key: getattr(settings, key) for key in expected} == expected
 
 
 def test_the_rate_falls_in_proportion_in_a_shorter_training():

@@ -159,7 +159,9 @@ def test_ten_steps_of_a_detector_are_those_of_a_plain_loop(task, model, more, da
 def test_ten_steps_of_a_segmenter_are_those_of_a_plain_loop(data, tmp_path):
     program = program_of("semantic_segmentation")
     flags = "--model deeplabv3_resnet50 --base-size 48 --crop-size 48 --epochs 5 --batch-size 5 --seed 2 --lr 0.01"
-    ours = opened(program.spec(program.parse(arguments("semantic_segmentation", data, tmp_path, flags))), "cpu")
+    ours = opened(
+        program.spec(program.parse(arguments("semantic_segmentation", data, tmp_path, flags))), torch.device("cpu")
+    )
     ours.evaluate = lambda *_: {each.key: 0.0 for each in ours.metrics}
     found = recorded(ours, StoredRun(tmp_path, "own", "deeplabv3_resnet50", "ReLU", 2))
 

@@ -13,7 +13,7 @@ from workbench.cli import flags
 from workbench.cli.arguments import Parser, one_of
 from workbench.cli.errors import Diverged
 from workbench.cli.settings import add_settings, with_options
-from workbench.training.launch import Machine
+from workbench.training.launch import Machine, is_main_process
 from workbench.training.run import evaluate_run, evaluation, summary, train_run
 from workbench.training.runs import StoredRun
 from workbench.training.task import Source, Spec, Task
@@ -84,12 +84,15 @@ class TrainingProgram:
         task = spec.task()
         run = StoredRun(options.results, task.dataset, task.model_name, options.activation, options.seed)
         if self.tested and options.test_only:
-            print(evaluation(task.metrics, evaluate_run(spec, run)))
+            found = evaluate_run(spec, run)
+            if is_main_process():
+                print(evaluation(task.metrics, found))
             return
         results = train_run(spec, run, self.notes(options), partial(self.check, options) if self.check else None)
         if results["final"] is None:
             raise Diverged(f"{summary(results)}; stored in {run.results_path}")
-        print(f"{summary(results)}\nstored in {run.results_path}")
+        if is_main_process():
+            print(f"{summary(results)}\nstored in {run.results_path}")
 
     def parse(self, arguments: Sequence[str] | None = None) -> Options:
         """Parse the command line of a run; settings that it does not give are None."""
