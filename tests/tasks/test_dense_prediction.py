@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -231,6 +232,79 @@ def test_nothing_to_test_is_said(data, tmp_path, program):
     )
     assert code == 2 and err.startswith("error: there is nothing to test: no checkpoint ") and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_cannot_be_read_has_no_objects_to_find(data, trained, tmp_path, program):
+    """The numbers are those without it, not worse."""
+    task = "object_detection"
+    shutil.copytree(data, tmp_path / "broken")
+    image = max((tmp_path / "broken/own/val2017").iterdir())
+    shutil.copytree(tmp_path / "broken", tmp_path / "without")
+    image.write_bytes(image.read_bytes()[:100])
+    path = tmp_path / "without/own/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["images"] = [each for each in content["images"] if each["file_name"] != image.name]
+    there = {each["id"] for each in content["images"]}
+    content["annotations"] = [each for each in content["annotations"] if each["image_id"] in there]
+    path.write_text(json.dumps(content))
+    found = []
+    for name in ("broken", "without"):
+        more = "--epochs 1 --batch-size 4 --bad-images skip --lr 0.01"
+        code, _, err = program(program_of(task), *arguments(task, tmp_path / name, tmp_path / f"r_{name}", more))
+        assert code == 0 and (f"{image.name} is no image that can be read" in err) == (name == "broken")
+        final = json.loads(the("results_0.json", tmp_path / f"r_{name}").read_text())["final"]
+        found.append({key: value for key, value in final.items() if "second" not in key})
+    assert found[0] == found[1]
+
+
+# What a run starts from
+
+
+def test_a_backbone_is_part_of_a_run(data, tmp_path, program):
+    folder = tmp_path / "imagenet/GoLU"
+    folder.mkdir(parents=True)
+
+    def store(seed):
+        torch.manual_seed(seed)
+        weights = torchvision.models.resnet50(weights=None, num_classes=2).state_dict()
+        torch.save({"model": weights, "configuration": {"activation": "GoLU", "model": "resnet50"}}, path)
+        return weights
+
+    path = folder / "checkpoint_0.pth"
+    weights = store(0)
+    task, more = "object_detection", f"--epochs 1 --batch-size 6 --backbone-checkpoint-path {tmp_path / 'imagenet'}"
+    command = [*arguments(task, data, tmp_path / "results", more, "--model fasterrcnn_resnet50_fpn --lr 1e-9")]
+    code, _, err = program(program_of(task), *command)
+    assert code == 0, err
+    results = json.loads(the("results_0.json", tmp_path).read_text())
+    assert len(results["configuration"]["backbone"]) == 8 and "backbone_checkpoint_path" not in results["configuration"]
+    trained = torch.load(the("checkpoint_0.pth", tmp_path / "results"), weights_only=True)["model"]
+    for name in ("conv1.weight", "layer1.0.conv1.weight", "bn1.running_mean", "layer3.0.bn1.weight"):  # all are frozen
+        assert torch.equal(trained[f"backbone.body.{name}"], weights[name]), name
+    assert program(program_of(task), *command)[0] == 0
+    store(1)
+    code, _, err = program(program_of(task), *command)
+    assert code == 2 and "with backbone=" in err and err.count("\n") == 1
+
+
+# Compared
+
+
+def test_detectors_are_compared_as_any_other_task(data, tmp_path, compare):
+    words = arguments("object_detection", data, tmp_path, "--epochs 1 --batch-size 4 --seeds 2")
+    code, _, err = compare("--task", "object_detection", "--activations", "ReLU", "GoLU", *words)
+    assert (code, err) == (0, "")
+    table = (tmp_path / "own/fasterrcnn_resnet10_fpn/table.md").read_text()
+    assert table.startswith("| activation | box AP (%) | difference to ReLU | box AP50 (%) |")
+    assert "| GoLU | " in table and "(2)" in table
+    assert not list(tmp_path.rglob("pictures*"))
+
+
+def test_lines_of_progress_are_as_frequent_as_asked_for(data, tmp_path, program):
+    more = "--epochs 2 --batch-size 4 --print-freq 2"
+    _, out, _ = program(program_of("object_detection"), *arguments("object_detection", data, tmp_path, more))
+    lines = [line.split("] ")[1].split(":")[0] for line in out.splitlines() if "] step " in line]
+    assert lines == ["step 2", "step 4", "step 6"]
 
 
 # Pictures

@@ -4,9 +4,18 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from workbench.cli.arguments import Parser, positive_float, positive_int
+from workbench.cli.arguments import Parser, positive_float, positive_int, truth
 from workbench.cli.errors import UserError
-from workbench.cli.settings import add_settings, configuration, from_mapping, setting, several, with_options
+from workbench.cli.settings import (
+    add_settings,
+    configuration,
+    defaults,
+    from_configuration,
+    from_mapping,
+    setting,
+    several,
+    with_options,
+)
 
 
 @dataclass(frozen=True)
@@ -68,3 +77,37 @@ def test_help_shows_defaults_as_one_types_them():
     text = " ".join(parser.format_help().split())
     for line in ("passes (default: 3)", "rate (default: none)", "(default: on)", "(default: 0.5 0.9)"):
         assert line in text
+
+
+@dataclass(frozen=True)
+class Shown:
+    second: bool = setting(truth, False, "a second one: True or False")
+    steps: tuple[int, ...] = several(positive_int, (1, 2), "steps")
+    every: int = setting(positive_int, 5, "lines", stored=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [([], None), (["--second"], True), (["--second", "True"], True), (["--second", "false"], False)],
+)
+def test_a_truth_may_be_written_or_not(words, expected):
+    parser = Parser("test", "A test.")
+    add_settings(parser, Shown())
+    assert parser.parse_args(words).second is expected
+
+
+def test_a_truth_that_is_none_is_refused():
+    parser = Parser("test", "A test.")
+    add_settings(parser, Shown())
+    with pytest.raises(UserError, match="must be True or False, not 'yes'"):
+        parser.parse_args(["--second", "yes"])
+
+
+def test_what_changes_no_number_is_not_stored():
+    assert configuration(Shown(every=7)) == {"second": False, "steps": [1, 2]} == defaults(Shown(steps=(3,)))
+
+
+def test_settings_come_back_from_a_configuration():
+    stored = configuration(Shown(True, (3, 4))) | {"data": "of something else"}
+    assert from_configuration(stored, Shown) == Shown(True, (3, 4))
+    assert from_configuration({}, Shown) == Shown()
