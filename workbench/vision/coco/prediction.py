@@ -83,7 +83,7 @@ class PredictionProgram:
             save_picture(drawn, picture)
             found += [{"image_id": number, **entry} for entry in entries]
             counts = Counter(names.get(entry["category_id"], str(entry["category_id"])) for entry in entries)
-            print(f"{path}: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'nothing found'}")
+            print(f"{path}: {', '.join(f'{name} x{count}' for name, count in counts.items()) or 'nothing found'}")
         write_json(options.output / "predictions.json", _dataset(options.images, images, found, names))
         print(f"{options.output} has the pictures and predictions.json")
 
