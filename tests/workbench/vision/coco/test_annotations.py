@@ -32,7 +32,7 @@ CONTENT = {
     ],
     "categories": [{"id": 44, "name": "bottle"}, {"id": 1, "name": "person", "supercategory": "person"}, {"id": 9999}],
 }  # fmt: skip
-NO_KEY = object()
+NO_KEY = "no key"
 
 
 @pytest.fixture
