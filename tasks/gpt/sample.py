@@ -79,7 +79,7 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
         model = build_model(settings, configuration["vocabulary_size"], configuration["activation"])
         model.load_state_dict(state["model"])
         description = state["extras"]["vocabulary"]
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path} is no checkpoint of tasks.gpt.train") from error
     return model.eval(), described(description)
 

@@ -56,8 +56,9 @@ def _fix_scales(pool: nn.Module) -> None:
     resumes would go on with other numbers.
     """
     side = 2**10
-    levels = {name: torch.zeros(1, 1, side >> 2 + level, side >> 2 + level) for level, name in enumerate("0123")}
-    pool(levels, [torch.tensor([[0.0, 0.0, 1.0, 1.0]])], [(side, side)])
+    with torch.device("cpu"):
+        levels = {name: torch.zeros(1, 1, side >> 2 + level, side >> 2 + level) for level, name in enumerate("0123")}
+        pool(levels, [torch.tensor([[0.0, 0.0, 1.0, 1.0]])], [(side, side)])
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -83,14 +83,13 @@ def read(path: Path) -> State:
 
 
 def read_trained(path: Path) -> State:
-    """Read a checkpoint whose weights are to be used: with its configuration, and not of a training that diverged.
+    """Read a checkpoint whose weights are to be used.
 
     Raises:
-        UserError: as `read`, or it is neither.
+        UserError: as `read`, or the training diverged.
     """
     state = read(path)
-    if not isinstance(state.get("configuration"), dict) or not isinstance(state["model"], dict):
-        raise UserError(f"{path} is of an earlier version or another program")
-    if not all(bool(torch.isfinite(each).all()) for each in state["model"].values()):
+    weights = [each for each in dict(state["model"]).values() if isinstance(each, torch.Tensor)]
+    if not all(bool(torch.isfinite(each).all()) for each in weights):
         raise UserError(f"{path} is of a training that diverged: its weights are no numbers")
     return state

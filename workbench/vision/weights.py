@@ -65,7 +65,9 @@ def trained_backbone(folder: str, run: StoredRun) -> Weights:
             "each activation, as results/imagenet_1k/resnet50"
         )
     state = read_trained(path)
-    configuration, tensors = state["configuration"], state.get("ema") or state["model"]
+    configuration, tensors = state.get("configuration"), state.get("ema") or state["model"]
+    if not isinstance(configuration, dict):
+        raise UserError(f"{path} is of an earlier version or another program")
     if configuration.get("activation") != run.activation:
         raise UserError(f"the backbone {path} is of {configuration.get('activation')}, not of {run.activation}")
     return Weights(f"{path} ({configuration.get('model')})", tensors).without_head()
