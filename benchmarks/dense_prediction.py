@@ -66,9 +66,7 @@ def plain_epoch(task: CocoTask, device: str) -> Epoch:
             if isinstance(targets, list):
                 loss = sum(model(images, targets).values())
             else:
-                outputs = model(images)
-                losses = [torch.nn.functional.cross_entropy(outputs[key], targets, ignore_index=255) for key in outputs]
-                loss = losses[0] + 0.5 * losses[1]
+                loss = torch.nn.functional.cross_entropy(model(images)["out"], targets, ignore_index=255)
             loss.backward()
             optimizer.step()
             running += loss.item()

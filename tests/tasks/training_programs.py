@@ -115,6 +115,7 @@ class Row:
         rate: the flag of the learning rate.
         wrong: further flags that are refused, each with what is said.
         few: what is said of a single training image.
+        padded: whether batches are padded to their largest image: how a step is shared out then changes it a little.
         files: what it stores beside what every task does.
     """
 
@@ -126,6 +127,7 @@ class Row:
     rate: str = "--lr"
     wrong: tuple[tuple[str, str], ...] = ()
     few: str = "--limit-train 1 is out of range"
+    padded: bool = False
     files: tuple[str, ...] = ()
 
     @property
@@ -212,7 +214,7 @@ ROWS = (
     Row(
         "object_detection", Scenes,
         f"--model fasterrcnn_resnet10_fpn --min-size 32 --max-size 54 --epochs 3 --batch-size 2 {COMMON}",
-        halved="--batch-size 1", few=FEW, files=("pictures_3",),
+        halved="--batch-size 1", few=FEW, padded=True, files=("pictures_3",),
         wrong=(
             ("--model fasterrcnn_resnet51_fpn", "unknown model 'fasterrcnn_resnet51_fpn': did you mean faster"),
             ("--data-augmentation flip", "unknown data_augmentation 'flip': did you mean hflip?"),
@@ -232,7 +234,7 @@ ROWS = (
         "instance_segmentation", Scenes,
         "--model maskrcnn_resnet10_fpn --min-size 32 --max-size 54 --epochs 3 --batch-size 2 "
         f"--data-augmentation multiscale {COMMON}",
-        halved="--batch-size 1", few=FEW, files=("pictures_3",),
+        halved="--batch-size 1", few=FEW, padded=True, files=("pictures_3",),
         wrong=(
             ("--model fasterrcnn_resnet50_fpn", "unknown model 'fasterrcnn_resnet50_fpn'"),
             ("--opt sdg", "unknown opt 'sdg': did you mean sgd?"),
