@@ -24,6 +24,7 @@ from workbench.training.seeding import seed_everything
 from workbench.training.task import Source
 from workbench.vision.coco.scenes import write_scenes
 from workbench.vision.coco.task import CocoTask
+from workbench.vision.reading import on_device
 
 TASKS = ("object_detection", "instance_segmentation", "semantic_segmentation")
 BATCH = 4
@@ -49,19 +50,12 @@ def plain_epoch(task: CocoTask, device: str) -> Epoch:
     optimizer = task.optimizer(model)
     loader = DataLoader(Samples(task), BATCH, shuffle=True, drop_last=True, collate_fn=task.collate)  # type: ignore[arg-type]
 
-    def moved(value):  # type: ignore[no-untyped-def]
-        if isinstance(value, dict):
-            return {name: moved(each) for name, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [moved(each) for each in value]
-        return value.to(device) if isinstance(value, torch.Tensor) else value
-
     def epoch() -> float:
         start = time.perf_counter()
         model.train()
         running = 0.0
         for batch in loader:
-            images, targets = moved(batch)
+            images, targets = on_device(batch, torch.device(device))
             optimizer.zero_grad()
             if isinstance(targets, list):
                 loss = sum(model(images, targets).values())

@@ -35,10 +35,9 @@ def detector(settings: Settings, classes: int, activation: str, pretrained: bool
 
     make = SMALL.get(settings.model, _torchvision)
     model = make(settings, classes, **_options(settings))
-    if hasattr(model.backbone, "body"):
+    if pretrained and hasattr(model.backbone, "body"):
         trainable = 3 if settings.trainable_backbone_layers is None else settings.trainable_backbone_layers
-        if pretrained:
-            freeze(model.backbone.body, trainable, statistics=not settings.model.endswith("v2"))
+        freeze(model.backbone.body, trainable, statistics=not settings.model.endswith("v2"))
     for each in model.modules():
         if isinstance(each, MultiScaleRoIAlign):
             _fix_scales(each)

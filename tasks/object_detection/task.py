@@ -44,7 +44,6 @@ class Detection(CocoTask):
     def __init__(self, settings: Settings, source: Source, machine: Machine) -> None:
         super().__init__(settings, source, machine)
         self.metrics = instance_metrics(self.masks)
-        self.autocast = torch.float16 if settings.amp else None
 
     # Data
 

@@ -48,7 +48,6 @@ class Segmentation(CocoTask):
         if settings.batch_size == 1 and not settings.model.startswith("fcn"):  # the others pool to a single pixel
             raise UserError("a batch of one image in a process has no statistics for this model: choose a larger one")
         self.sync_batch_norm = settings.sync_bn
-        self.autocast = torch.float16 if settings.amp else None
 
     # Data
 
@@ -57,8 +56,7 @@ class Segmentation(CocoTask):
         self.names = class_names(self.source.dataset, self.categories)
 
     def target(self, categories: dict[int, str]) -> Callable[[Picture], Any]:
-        self._classes = class_numbers(self.source.dataset, categories)
-        return ClassMap(self._classes)
+        return ClassMap(class_numbers(self.source.dataset, categories))
 
     def learnt(self, picture: Picture) -> bool:
         numbers = VOC if self.source.dataset == COCO else None

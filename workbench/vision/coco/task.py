@@ -29,8 +29,8 @@ Legend = Mapping[int, str] | None  # the classes by number; None: the picture it
 class CocoTask(Task):
     """Learn from images with annotations; the batch size is that of a process, as in torchvision's references.
 
-    A subclass sets `masks` and `names`, and gives `target`, `learnt`, `joins`, `collate`, `backbone` and `compared`.
-    Its settings have batch_size, print_freq, picture_every, weights, weights_backbone and backbone_checkpoint_path.
+    A subclass sets `masks`, and gives `target`, `learnt`, `joins`, `collate`, `backbone` and `compared`. Its settings
+    are `CocoSettings`.
     """
 
     masks: bool  # whether annotations have to have masks
@@ -40,6 +40,7 @@ class CocoTask(Task):
         super().__init__(settings, source, machine)
         folder_of(source.dataset, source.data)
         self.starts_trained = settings.weights is not None
+        self.autocast = torch.float16 if settings.amp else None
         self.epochs, self.print_every = settings.epochs, settings.print_freq
         self.batch_size = settings.batch_size * process_count()
         self._batches: FromFiles | None = None
