@@ -8,13 +8,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
 
 from benchmarks import report
-from benchmarks.epochs import Epoch, measured, rows, text
+from benchmarks.epochs import Epoch, measured_twice, rows, text
 from benchmarks.training import loop_epoch
 from tasks.table import program_of
 from workbench.cli.arguments import positive_int
@@ -84,8 +85,8 @@ def opened(name: str, folder: Path, images: int, device: str) -> CocoTask:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = report.parser("dense_prediction", __doc__)
-    parser.add_argument("--steps", type=positive_int, default=6, help="steps of an epoch, the unit that is timed")
-    parser.add_argument("--rounds", type=positive_int, default=15, help="epochs of each; the median is reported")
+    parser.add_argument("--steps", type=positive_int, default=12, help="steps of an epoch, the unit that is timed")
+    parser.add_argument("--rounds", type=positive_int, default=6, help="epochs of each model; medians are reported")
     parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads")
     options = report.parse(parser, arguments)
     check_device(options.device)
@@ -94,16 +95,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with launched(options.device) as accelerator, tempfile.TemporaryDirectory() as folder:
         write_scenes("scenes", Path(folder) / "scenes", Path(folder), train=images * 2, val=2)
         for name in TASKS:
-            plain = plain_epoch(opened(name, Path(folder), images, options.device), options.device)
-            loop = loop_epoch(accelerator, opened(name, Path(folder), images, options.device), "ReLU")
-            found = measured({"plain loop": plain, "this loop": loop}, options.rounds)
+            task = partial(opened, name, Path(folder), images, options.device)
+            makers = {
+                "plain loop": lambda task=task: plain_epoch(task(), options.device),
+                "this loop": lambda task=task: loop_epoch(accelerator, task(), "ReLU"),
+            }
+            found = measured_twice(makers, options.rounds)
             numbers[name] = rows(found, images, "images", "plain loop")
             print(f"{name}\n{text(numbers[name], 'images')}", flush=True)
     report.write(
         "dense_prediction", options, "Training speed of detectors and of a segmentation model",
         f"fp32, {options.threads} thread{'s' * (options.threads > 1)}, small recipes on scenes, batch {BATCH}. "
-        f"Epochs of {options.steps} steps in turn, medians of {options.rounds} rounds; speed is relative to the first "
-        "row, and above 1 is faster.",
+        f"Epochs of {options.steps} steps in turn, medians of {options.rounds} rounds with two models of each; speed is relative to the "
+        "first row, and above 1 is faster.",
         {name: text(each, "images") for name, each in numbers.items()}, numbers,
     )  # fmt: skip
 

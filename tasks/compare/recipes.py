@@ -46,7 +46,7 @@ COMPARED = {
     "fashion_mnist": _images(),
     "mnist": _images(epochs=5),
     "cifar10": _images(epochs=30, augment=True),
-    "scenes": Compared("object_detection", "fasterrcnn_resnet10_fpn"),
+    "scenes": Compared("object_detection", "fasterrcnn_resnet10_fpn", {"epochs": 4}),
     "pydoc_topics": Compared("gpt", "tiny", {"epochs": 7}),
     "tiny_stories": Compared("gpt", "baby_gpt", {"epochs": 3}),
     "open_web_text": Compared("gpt", "gpt2s", {"epochs": 32}),

@@ -9,7 +9,7 @@ from workbench.training.program import Options
 RECIPES = {
     each.model: each
     for each in (
-        replace(SMALL, model="maskrcnn_resnet10_fpn"),
+        replace(SMALL, model="maskrcnn_resnet10_fpn", epochs=2),
         replace(COCO, model="maskrcnn_resnet50_fpn"),
         replace(COCO, model="maskrcnn_resnet50_fpn_v2"),
     )

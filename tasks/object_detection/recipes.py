@@ -8,7 +8,7 @@ from workbench.training.program import Options
 COCO = Settings(model="fasterrcnn_resnet50_fpn")
 # For small images and random weights; a digit that is mirrored is none.
 SMALL = Settings(
-    model="fasterrcnn_resnet10_fpn", epochs=4, batch_size=4, opt="adamw", lr=1e-3, weight_decay=0.05,
+    model="fasterrcnn_resnet10_fpn", epochs=3, batch_size=4, opt="adamw", lr=1e-3, weight_decay=0.05,
     norm_weight_decay=0.0, lr_scheduler="cosineannealinglr", warmup_steps=100, hflip_prob=0.0,
     min_size=96, max_size=160,
 )  # fmt: skip
