@@ -105,9 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name}\n{text(numbers[name], 'images')}", flush=True)
     report.write(
         "dense_prediction", options, "Training speed of detectors and of a segmentation model",
-        f"fp32, {options.threads} thread{'s' * (options.threads > 1)}, small recipes on scenes, batch {BATCH}. Epochs of "
-        f"{options.steps} steps in turn, medians of {options.rounds} rounds with two models of each; speed is relative "
-        "to the first row, and above 1 is faster.",
+        f"fp32, {options.threads} thread{'s' * (options.threads > 1)}, small recipes on scenes, batch {BATCH}. Epochs "
+        f"of {options.steps} steps in turn, medians of {options.rounds} rounds with two models of each; speed is "
+        "relative to the first row, and above 1 is faster.",
         {name: text(each, "images") for name, each in numbers.items()}, numbers,
     )  # fmt: skip
 
