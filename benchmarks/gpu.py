@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu
 
-Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda, dense_prediction_cuda, language_cuda and gpu_tests.txt to
-benchmarks/results.
+Writes ops_cuda, compiled_cuda, accuracy_cuda, training_cuda, dense_prediction_cuda, diffusion_cuda, language_cuda and
+gpu_tests.txt to benchmarks/results.
 """
 
 import subprocess
@@ -22,6 +22,7 @@ STEPS = [
     ["benchmarks.accuracy", "--device", "cuda"],
     ["benchmarks.training", "--device", "cuda", "--steps", "50"],
     ["benchmarks.dense_prediction", "--device", "cuda", "--steps", "20"],
+    ["benchmarks.diffusion", "--device", "cuda"],
     ["benchmarks.language", "--device", "cuda"],
     ["benchmarks.language", "--device", "cuda", "--compile"],
 ]

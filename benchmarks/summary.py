@@ -73,7 +73,8 @@ def training(numbers: dict, unit: str = "images") -> str:
 
 TABLES = [
     ("ops", speed), ("ops", overhead), ("compiled", compiled), ("accuracy", accuracy), ("memory", memory),
-    ("training", training), ("dense_prediction", training), ("language", partial(training, unit="tokens")),
+    ("training", training), ("dense_prediction", training), ("diffusion", training),
+    ("language", partial(training, unit="tokens")),
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ TASKS = {
     "object_detection": "tasks.object_detection.train",
     "instance_segmentation": "tasks.instance_segmentation.train",
     "semantic_segmentation": "tasks.semantic_segmentation.train",
+    "diffusion": "tasks.diffusion.train_ddp",
 }
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 from workbench.cli.arguments import Parser, positive_int
-from workbench.cli.errors import Stopped, UserError, run
+from workbench.cli.errors import UserError, resumable, run
 from workbench.cli.flags import REQUIRED
 from workbench.cli.progress import Progress
 from workbench.output.environment import cores
@@ -54,13 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     purpose = "do not compare the archives with the official MD5 sums: for archives of one's own with the same layout"
     parser.add_argument("--skip-checksum", action="store_true", help=purpose)
     options = parser.parse_args(arguments)
-    try:
+    with resumable():
         set_up(options.data / FOLDER, options.workers, options.skip_checksum)
-    except KeyboardInterrupt:
-        raise Stopped("stopped: the same command resumes") from None
-    except OSError as error:
-        reason = ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
-        raise UserError(f"{reason}; when that is mended, the same command resumes") from error
 
 
 def set_up(folder: Path, workers: int, skip_checksum: bool) -> None:

@@ -252,4 +252,24 @@ ROWS = (
             ("--batch-size 1", "a batch of one image in a process has no statistics"),
         ),
     ),
+    Row(
+        "diffusion", Pictures,
+        "--model small_unet --image-size 8 --channels 8 16 --norm-groups 4 --timesteps 20 --dropout 0.1 --mirror "
+        f"--ema-decay 0.9 --epochs 3 --batch-size 6 --samples 4 --sample-steps 3 --sample-every 2 {COMMON}",
+        plain="--dropout 0", halved="--batch-size 3", files=("pictures_3",),
+        wrong=(
+            ("--model ddpm_unett", "unknown model 'ddpm_unett': did you mean ddpm_unet?"),
+            ("--mixed-precision fp8", "unknown mixed_precision 'fp8': choose from no, fp16, bf16"),
+            ("--image-size 7", "--image-size 7 cannot be halved 1 times, as a UNet of 2 levels does"),
+            ("--image-size 2", "take a multiple of 2 from 4 on"),
+            ("--channels 6 16", "--channels 6 is no multiple of --norm-groups 4"),
+            ("--channels 12 16 --middle-attention", "--channels 12 is no multiple of 8"),
+            ("--attention-levels 3", "--attention-levels 3 is out of range: there are 2"),
+            ("--beta-start 0.1 --beta-end 0.01", "--beta-start 0.1 and --beta-end 0.01 must rise, and be below 1"),
+            ("--sample-steps 21", "--sample-steps 21 are more than the 20 diffusion steps"),
+            ("--dropout 1", "--dropout and --ema-decay must be below 1"),
+            ("--timesteps 0", "argument --timesteps"),
+            ("--dataset celeba", "tasks.diffusion.prepare_celeba"),
+        ),
+    ),
 )  # fmt: skip

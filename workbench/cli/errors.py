@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 
@@ -57,6 +58,23 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.stderr.flush()
         os._exit(0)
     sys.exit(0)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say of Ctrl-C, and of a disk that is full or the like, that the same command resumes what the block does.
+
+    Raises:
+        Stopped: after Ctrl-C.
+        UserError: a file cannot be read or written.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("stopped: the same command resumes") from None
+    except OSError as error:
+        reason = ": ".join(str(each) for each in (error.filename, error.strerror or error) if each)
+        raise UserError(f"{reason}; when that is mended, the same command resumes") from error
 
 
 def stop_quietly_while_importing() -> None:

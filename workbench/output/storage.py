@@ -77,8 +77,10 @@ def prepare_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        file = next(each for each in (path, *path.parents) if each.is_file())
-        raise UserError(f"cannot use {file} as a folder: it is a file") from error
+        there = (each for each in (path, *path.parents) if each.exists() or each.is_symlink())
+        file = next(each for each in there if not each.is_dir())
+        what = "a file" if file.exists() else "a link that leads nowhere"
+        raise UserError(f"cannot use {file} as a folder: it is {what}") from error
     except OSError as error:
         raise UserError(f"cannot make the folder {path}: {error.strerror or error}") from error
     probe = path / ".probe"

@@ -221,7 +221,7 @@ class Loop:
         reached.losses, reached.epoch_seconds = 0.0, 0.0
         progress.report(self._line(entry), keep=True)
         if self.record and reached.diverged_at is None:
-            self.task.after_evaluation(self.model, self.run, entry)
+            self.task.after_evaluation(self.model if self.ema is None else self.ema.module, self.run, entry)
         self._store()
         if self.events is not None:
             self.events.add(entry)

@@ -171,6 +171,9 @@ class Task:
         """Write files into the run's folder, as a picture of predictions. The main process calls it.
 
         A picture at `run.picture_path(entry)` is shown by TensorBoard too.
+
+        Args:
+            model: the one that judges, as the moving average of the weights does.
         """
 
     # What an activation costs

@@ -90,6 +90,20 @@ def limited(flag: str, labels: Tensor, limit: int | None, classes: int) -> Tenso
     return stratified_order(labels)[:limit]
 
 
+def chosen(flag: str, count: int, limit: int | None) -> list[int]:
+    """Choose `limit` of so many samples without labels, spread over them and in their order; None: all.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if limit is None:
+        return list(range(count))
+    if not 1 <= limit <= count:
+        raise UserError(f"{flag} {limit} is out of range: from 1 to {count} (all)")
+    order: list[int] = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()
+    return sorted(order[:limit])
+
+
 def stratified_order(labels: Tensor) -> Tensor:
     """Return a fixed permutation of range(N) for labels (N,); every beginning of it has the classes in proportion."""
     position = torch.empty(len(labels), dtype=torch.float64)

@@ -16,6 +16,7 @@ from golu.activations import unknown_name
 from workbench.cli.errors import UserError
 from workbench.vision.datasets import DATASETS, limited, load_pixels
 from workbench.vision.reading import Pictures
+from workbench.vision.rgb import as_rgb, read_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,11 +41,7 @@ class Folder:
     def __init__(self, root: Path, flag: str, limit: int | None) -> None:
         from torchvision.datasets import ImageFolder
 
-        if (root.parent / UNPACKING).exists():
-            raise UserError(
-                f"{root.parent} is half unpacked: python -m tasks.image_classification.setup_dataset "
-                f"--data {root.parent.parent} resumes"
-            )
+        require_unpacked(root.parent)
         if not root.is_dir():
             raise UserError(
                 f"there is no folder {root}: it has to hold one folder of images for each class "
@@ -55,7 +52,7 @@ class Folder:
         except FileNotFoundError as error:
             raise UserError(f"{root} cannot be used: {error}") from error
         self.classes = found.classes
-        self._root, self._load, self._samples = root, found.loader, found.samples
+        self._root, self._samples = root, found.samples
         if limit is not None:
             labels = torch.tensor(found.targets)
             chosen = limited(flag, labels, limit, len(found.classes))
@@ -66,7 +63,7 @@ class Folder:
 
     def __getitem__(self, index: int) -> tuple[Image, int]:
         path, label = self._samples[index]
-        return self._load(path), label
+        return read_rgb(path), label
 
     def name(self, index: int) -> str:
         return str(self._samples[index][0])
@@ -76,14 +73,34 @@ class Folder:
         return checksum_of([(Path(path), f"{Path(path).relative_to(self._root)} {y}") for path, y in self._samples])
 
 
+def require_unpacked(folder: Path) -> None:
+    """Refuse a folder that ImageNet is still being unpacked in.
+
+    Raises:
+        UserError: it is one.
+    """
+    if (folder / UNPACKING).exists():
+        raise UserError(
+            f"{folder} is half unpacked: python -m tasks.image_classification.setup_dataset "
+            f"--data {folder.parent} resumes"
+        )
+
+
 def checksum_of(files: Sequence[tuple[Path, str]]) -> int:
     """Sum up what is said of files, their sizes, and if these are small their contents: millions would take hours."""
-    sizes = [file.stat().st_size if file.exists() else -1 for file, _ in files]  # -1: a link that leads nowhere
+    sizes = [_size(file) for file, _ in files]
     small, checksum = sum(sizes) <= SMALL, 0
     for (file, said), size in zip(files, sizes, strict=True):
         content = file.read_bytes() if small and size > 0 else b""
         checksum = zlib.crc32(os.fsencode(f"{said} {size}") + content, checksum)
     return checksum
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # a link that leads nowhere; reading names it
+        return -1
 
 
 class Pixels:
@@ -98,7 +115,7 @@ class Pixels:
     def __getitem__(self, index: int) -> tuple[Image, int]:
         from torchvision.transforms.functional import to_pil_image
 
-        return to_pil_image(self._x[index]).convert("RGB"), self._labels[index]
+        return as_rgb(to_pil_image(self._x[index])), self._labels[index]
 
     def name(self, index: int) -> str:
         return f"image {index}"
@@ -109,11 +126,12 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Split:
-    """Hold training and validation pictures, and the number of classes."""
+    """Hold training and validation pictures, the number of classes, and of channels before the pictures became RGB."""
 
     train: Pictures
     val: Pictures
     classes: int
+    channels: int = 3
 
     def fingerprint(self) -> str:
         """Tell these images from others: how many, and a checksum of training and validation images."""
@@ -158,4 +176,5 @@ def open_folder(path: Path, limit_train: int | None = None, limit_val: int | Non
 def open_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
     """Open one of the data sets of workbench.vision.datasets as pictures."""
     pixels = load_pixels(name, data_dir, limit_train, limit_val)
-    return Split(Pixels(pixels.train_x, pixels.train_y), Pixels(pixels.val_x, pixels.val_y), pixels.classes)
+    train, val = Pixels(pixels.train_x, pixels.train_y), Pixels(pixels.val_x, pixels.val_y)
+    return Split(train, val, pixels.classes, channels=pixels.train_x.shape[1])

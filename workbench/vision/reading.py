@@ -156,10 +156,11 @@ class FromFiles:
             yield [self._whole(next(batches)) for _ in range(sampling.accumulation)]
 
     def validation(self, sampling: Sampling) -> Iterator[Batch]:
-        """Yield this process's share of the validation images."""
+        """Yield this process's share of the validation images; what is random in one depends on it alone."""
         size = self._val_batch or sampling.local_batch
         share = sampling.share(len(self._val))
-        for batch in self._read(1, ([(index, 0) for index in some.tolist()] for some in share.split(size))):
+        keys = ([(each, derived_seed("validation", each)) for each in some.tolist()] for some in share.split(size))
+        for batch in self._read(1, keys):
             if batch is not None:
                 yield batch
 

@@ -83,7 +83,7 @@ def test_pixels_become_rgb_pictures():
 
 def test_digits_as_pictures():
     split = open_pixels("digits", Path("unused"), limit_train=20, limit_val=10)
-    assert (len(split.train), len(split.val), split.classes) == (20, 10, 10)
+    assert (len(split.train), len(split.val), split.classes, split.channels) == (20, 10, 10, 1)
     assert sorted(split.val[index][1] for index in range(10)) == list(range(10))
 
 

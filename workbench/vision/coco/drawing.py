@@ -7,7 +7,6 @@ be legible.
 from __future__ import annotations
 
 import colorsys
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from workbench.output.storage import write_bytes
 from workbench.vision.coco.targets import IGNORED
 
 if TYPE_CHECKING:
@@ -135,15 +133,6 @@ def grid(pairs: Sequence[tuple[Tensor, Tensor]], legend: Mapping[int, str] | Non
         row, column = divmod(place, columns)
         tags.append(_Tag(name, colour_of(each), GAP + column * COLUMN, y + row * 2 * TEXT + TEXT + GAP / 2))
     return _with_tags(canvas, tags, TEXT)
-
-
-def save_picture(path: Path, image: Tensor) -> None:
-    """Write an image as PNG, whole or not at all."""
-    from torchvision.transforms.functional import to_pil_image
-
-    content = io.BytesIO()
-    to_pil_image(image.cpu()).save(content, format="PNG")
-    write_bytes(path, content.getvalue())
 
 
 def _from_the_bottom(objects: Objects) -> list[int]:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from golu.activations import unknown_name
 from workbench.cli.errors import UserError
 from workbench.training.launch import is_main_process
 from workbench.vision.coco.annotations import Annotations, Picture, read_annotations
 from workbench.vision.coco.scenes import SCENES, complete, write_scenes
+from workbench.vision.datasets import chosen
 from workbench.vision.files import checksum_of
+from workbench.vision.rgb import read_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,11 +54,8 @@ class CocoPictures:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> tuple[Image, Any]:
-        from PIL import Image
-
         picture = self.pictures[index]
-        with Image.open(self.folder / picture.file) as file:
-            image = file.convert("RGB")
+        image = read_rgb(self.folder / picture.file)
         if image.size != (picture.width, picture.height):
             found, said = (f"{width} x {height}" for width, height in (image.size, (picture.width, picture.height)))
             raise ValueError(f"it has {found} pixels, but {said} according to its annotations")
@@ -148,12 +145,7 @@ def open_coco(
 def _limited(split: str, pictures: Sequence[Picture], limit: int | None, path: Path) -> list[Picture]:
     if not pictures:
         raise UserError(f"{path} has no image that anything can be learnt from")
-    if limit is None:
-        return list(pictures)
-    if limit > len(pictures):
-        raise UserError(f"--limit-{split} {limit} is out of range: from 1 to {len(pictures)} (all)")
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0)).tolist()
-    return [pictures[each] for each in sorted(order[:limit])]
+    return [pictures[each] for each in chosen(f"--limit-{split}", len(pictures), limit)]
 
 
 def _check_files(split: CocoPictures) -> None:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from workbench.cli import flags
 from workbench.cli.arguments import Parser, unit_float
 from workbench.cli.errors import UserError
+from workbench.output.pictures import save_picture
 from workbench.output.storage import prepare_folder, write_json
 from workbench.training.checkpoint import State, read_trained
 from workbench.training.launch import check_device
-from workbench.vision.coco.drawing import save_picture
+from workbench.vision.rgb import as_rgb
 
 Found = tuple[Tensor, list[dict[str, Any]]]  # a picture, uint8 (3, H, W), and entries as in COCO's annotations
 
@@ -110,7 +111,7 @@ def read_image(path: Path) -> Tensor:
 
     try:
         with Image.open(path) as file:
-            pixels = np.array(ImageOps.exif_transpose(file).convert("RGB"))
+            pixels = np.array(as_rgb(ImageOps.exif_transpose(file)))
     except FileNotFoundError as error:
         raise UserError(f"there is no image {path}") from error
     except Exception as error:  # PIL has many ways of refusing a file

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from workbench.output.pictures import save_picture
 from workbench.training.launch import Machine, process_count
 from workbench.training.runs import position
 from workbench.training.sampling import Sampling
 from workbench.training.task import Batch, Source, Task
 from workbench.vision.coco.annotations import Picture
-from workbench.vision.coco.drawing import grid, save_picture
+from workbench.vision.coco.drawing import grid
 from workbench.vision.coco.pictures import CocoSplit, folder_of, open_coco
 from workbench.vision.reading import FromFiles, Join
 from workbench.vision.weights import backbone_name, torchvision_weights, trained_backbone

@@ -4,11 +4,8 @@ import itertools
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
-from torchvision.transforms.functional import pil_to_tensor
+from PIL import ImageDraw
 
-from workbench.cli.errors import UserError
-from workbench.vision.coco import drawing
 from workbench.vision.coco.drawing import (
     CELL,
     IGNORED,
@@ -20,7 +17,6 @@ from workbench.vision.coco.drawing import (
     draw_objects,
     grid,
     occurring,
-    save_picture,
 )
 
 NAMES = {1: "cat", 2: "dog", 3: "bird"}
@@ -347,19 +343,3 @@ def test_its_legend_has_the_colours_of_the_classes(written):
         assert has_colour(sheet[:, round(top), round(left) - 2], colour_of(label)).all() and top > without.shape[1] - 12
     assert [text for text, *_ in written[-3:]] == ["cat", "bird", "not labelled"]
     assert not has_colour(sheet, colour_of(2)).any()
-
-
-def test_a_picture_is_stored_as_png(tmp_path, monkeypatch):
-    image = torch.randint(0, 256, (3, 30, 40), dtype=torch.uint8)
-    save_picture(tmp_path / "picture.png", image)
-    with Image.open(tmp_path / "picture.png") as picture:
-        assert picture.format == "PNG" and pil_to_tensor(picture).equal(image)
-    stored = []
-    monkeypatch.setattr(drawing, "write_bytes", lambda path, content: stored.append((path, content)))
-    save_picture(tmp_path / "other.png", image)
-    assert stored == [(tmp_path / "other.png", (tmp_path / "picture.png").read_bytes())]
-
-
-def test_a_picture_that_cannot_be_stored_is_an_error_of_the_user(tmp_path):
-    with pytest.raises(UserError, match="cannot write"):
-        save_picture(tmp_path / "missing" / "picture.png", plain(9, 9))

@@ -1,0 +1,1 @@
+"""Draw images from noise: denoising diffusion models (DDPM) on CelebA, or any images."""

@@ -1,0 +1,103 @@
+"""python -m tasks.diffusion.sample draws images from a trained model; `--help` explains every flag."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tasks.diffusion.sampling import (
+    Sampler,
+    Trained,
+    add_sampling_flags,
+    denoised,
+    first_noise,
+    load,
+    sampler_of,
+    to_pixels,
+)
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import UserError, run
+from workbench.cli.progress import Progress
+from workbench.output.pictures import grid, save_animation, save_picture
+from workbench.output.storage import prepare_folder
+from workbench.training.launch import check_device
+
+DESCRIPTION = """\
+Draw images from a trained diffusion model. The checkpoint has all that it takes.
+
+  python -m tasks.diffusion.sample --checkpoint results/digits/small_unet/GoLU/checkpoint_0.pth
+  python -m tasks.diffusion.sample --checkpoint FILE --number 4 --gif --interpolate 8
+
+The same seed gives the same images, however many of them are drawn."""
+
+FRAMES = 40  # of an animation
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = Parser("python -m tasks.diffusion.sample", DESCRIPTION)
+    add_sampling_flags(parser)
+    parser.add_argument("--number", type=positive_int, default=16, metavar="N", help="number of images to draw")
+    parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="images drawn at once")
+    parser.add_argument(
+        "--output", type=Path, default=Path("samples"), metavar="DIR", help="folder to write to: samples.png is a grid"
+    )
+    parser.add_argument("--separate", action="store_true", help="write each image to a file of its own too")
+    parser.add_argument("--gif", action="store_true", help="write denoising.gif too, from noise to the samples")
+    parser.add_argument(
+        "--interpolate", type=positive_int, metavar="N",
+        help="write interpolation.png too: N images from the first sample to the second, their noise mixed (ddim)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    check_device(options.device)
+    if options.interpolate == 1 or (options.interpolate and options.sampler != "ddim"):
+        raise UserError("--interpolate takes at least 2 images, and --sampler ddim: ddpm's noise would hide the way")
+    trained = load(options.checkpoint, options.average)
+    sampler = sampler_of(options, trained.settings)
+    trained.model.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    prepare_folder(options.output)
+    write(trained, sampler, options)
+    print(f"{options.output} has {', '.join(sorted(each.name for each in options.output.iterdir()))}")
+
+
+def write(trained: Trained, sampler: Sampler, options: argparse.Namespace) -> None:
+    """Draw what the options ask for, and write it."""
+    noise = first_noise(options.seed, range(options.number), trained.shape)
+    batches = noise.split(options.batch_size)
+    if options.interpolate:
+        ends = first_noise(options.seed, range(2), trained.shape)
+        batches += (spherical(ends[0], ends[1], options.interpolate),)
+    drawn: list[list[Tensor]] = []
+    with Progress(len(batches) * sampler.steps) as progress:
+        for number, batch in enumerate(batches):
+            numbers = range(number * options.batch_size, number * options.batch_size + len(batch))
+            images = denoised(trained.model, batch.to(trained.device), trained.settings, sampler, numbers, options.seed)
+            drawn.append([])
+            for each in images:
+                drawn[-1].append(to_pixels(each))
+                progress.advance()
+    if options.interpolate:
+        save_picture(options.output / "interpolation.png", grid(drawn.pop()[-1], columns=options.interpolate))
+    steps = [torch.cat(batch) for batch in zip(*drawn, strict=True)]
+    save_picture(options.output / "samples.png", grid(steps[-1]))
+    for number, image in enumerate(steps[-1] if options.separate else []):
+        save_picture(options.output / f"sample_{number}.png", image)
+    if options.gif:
+        shown = torch.linspace(0, sampler.steps - 1, min(FRAMES, sampler.steps)).round().long().tolist()
+        frames = [to_pixels(noise), *(steps[each] for each in shown)]
+        save_animation(options.output / "denoising.gif", [grid(each) for each in frames])
+
+
+def spherical(first: Tensor, last: Tensor, count: int) -> Tensor:
+    """Go from one noise (C, H, W) to another in `count` steps, on the sphere where noise lies: (count, C, H, W)."""
+    angle = torch.acos(torch.cosine_similarity(first.flatten(), last.flatten(), dim=0))
+    part = torch.linspace(0, 1, count)[:, None, None, None]
+    mixed: Tensor = (torch.sin((1 - part) * angle) * first + torch.sin(part * angle) * last) / torch.sin(angle)
+    return mixed
+
+
+if __name__ == "__main__":
+    run(main)

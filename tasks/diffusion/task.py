@@ -1,0 +1,162 @@
+"""Train a denoising diffusion model (DDPM, Ho et al. 2020) on images without their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+from tasks.diffusion.models import build_unet, noise_of
+from tasks.diffusion.pictures import open_pictures
+from tasks.diffusion.sampling import Sampler, draw, first_noise
+from tasks.diffusion.settings import Settings
+from tasks.diffusion.transforms import Noised, transform
+from workbench.output.pictures import grid, save_picture
+from workbench.training.launch import Machine, check_device, process_count, sum_over_processes, to_device
+from workbench.training.metrics import Metric
+from workbench.training.runs import StoredRun, position
+from workbench.training.sampling import Sampling
+from workbench.training.schedules import tabulate
+from workbench.training.task import Source, Task
+from workbench.vision.reading import FromFiles
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from timm.utils import ModelEmaV3
+
+SAMPLES_SEED = 0  # of the noise that grids of samples start from: the same for every activation and seed
+PRECISIONS = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+METRICS = (
+    Metric(
+        "val_loss", "denoising loss",
+        meaning="mean squared error of the predicted noise, over all validation images, each with noise and a time "
+        "step that are the same for every activation and seed",
+    ),
+)  # fmt: skip
+
+Batch = tuple[Tensor, Tensor, Tensor]  # images (N, C, H, W) from -1 to 1, as much noise, time steps int64 (N,)
+
+
+class Diffusion(Task):
+    """Learn to predict the noise in images; the batch size is that of a process."""
+
+    settings: Settings
+    metrics = METRICS
+
+    def __init__(self, settings: Settings, source: Source, machine: Machine) -> None:
+        if settings.mixed_precision is None:
+            check_device(machine.device)
+            cuda = torch.cuda.is_available() and machine.device != "cpu"
+            settings = replace(settings, mixed_precision="fp16" if cuda else "no")
+        super().__init__(settings, source, machine)
+        self.epochs, self.batch_size = settings.epochs, settings.batch_size * process_count()
+        self.clip_norm = settings.grad_clip or None
+        self.autocast = PRECISIONS[str(settings.mixed_precision)]
+        self.noise = noise_of(settings)
+        self._batches: FromFiles | None = None
+
+    def configuration(self) -> dict[str, Any]:
+        return super().configuration() | {"overall_batch": self.batch_size, "bad_images": self.source.bad_images}
+
+    # Data
+
+    def open(self, device: torch.device) -> None:
+        source, self.device = self.source, device
+        self.split = open_pictures(source.dataset, source.data, source.limit_train, source.limit_val)
+        self._fingerprint, self.count = self.split.fingerprint(), len(self.split.train)
+
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @property
+    def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """Return the channels of the images, so that a checkpoint is all that sampling needs."""
+        return {"image_channels": self.split.channels}
+
+    @property
+    def batches(self) -> FromFiles:
+        """Return what reads the images; its workers start with the first batch."""
+        if self._batches is None:
+            size, channels = self.settings.image_size, self.split.channels
+            joins = [
+                Noised(transform(size, channels, mirror), self.settings.timesteps)
+                for mirror in (self.settings.mirror, False)
+            ]
+            self._batches = FromFiles(
+                self.split.train, self.split.val, (joins[0], joins[1]), self.device, self.machine.workers,
+                self.source.bad_images == "skip",
+            )  # fmt: skip
+        return self._batches
+
+    def training(self, sampling: Sampling, epoch: int, first: int) -> Iterator[list[Batch]]:
+        return self.batches.training(sampling, epoch, first)
+
+    # Model
+
+    def model(self, activation: str) -> nn.Module:
+        return to_device(build_unet(self.settings, self.split.channels, activation), self.device)
+
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        return torch.optim.AdamW(
+            model.parameters(), self.settings.lr, weight_decay=self.settings.weight_decay, fused=True
+        )
+
+    def rates(self, steps_per_epoch: int) -> list[float]:
+        steps = self.epochs * steps_per_epoch
+        warmup = min(self.settings.warmup_steps, steps // 10)
+
+        def schedule(optimizer: Optimizer) -> LRScheduler:
+            cosine = CosineAnnealingLR(optimizer, steps - warmup)
+            if not warmup:
+                return cosine
+            return SequentialLR(optimizer, [LinearLR(optimizer, 0.1, total_iters=warmup), cosine], [warmup])
+
+        return tabulate(self.settings.lr, steps, schedule)
+
+    def average(self, model: nn.Module, steps_per_epoch: int) -> ModelEmaV3 | None:
+        if not self.settings.ema_decay:
+            return None
+        from timm.utils import ModelEmaV3
+
+        return ModelEmaV3(model, self.settings.ema_decay, use_warmup=True)
+
+    # Learning
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        return F.mse_loss(self.predict(model, batch).float(), batch[1])
+
+    def evaluate(self, model: nn.Module, sampling: Sampling, accelerator: Accelerator) -> dict[str, float]:
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for batch in self.batches.validation(sampling):
+            errors = (self.predict(model, batch).float() - batch[1]).square().flatten(1).mean(1)
+            sums += torch.stack([errors.double().sum(), errors.new_tensor(len(errors)).double()])
+        total, count = sum_over_processes(accelerator, sums).tolist()
+        return {"val_loss": total / count if count else float("nan")}
+
+    def after_evaluation(self, model: nn.Module, run: StoredRun, entry: Mapping[str, Any]) -> None:
+        """Draw samples, always from the same noise."""
+        settings, (_, at), every = self.settings, position(entry), self.settings.sample_every
+        if every == 0 or (at % every and at != self.epochs):
+            return
+        shape = (self.split.channels, settings.image_size, settings.image_size)
+        noise = first_noise(SAMPLES_SEED, range(settings.samples), shape).to(self.device)
+        sampler = Sampler("ddim", settings.sample_steps)
+        path = run.picture_path(entry)
+        path.parent.mkdir(exist_ok=True)
+        save_picture(path, grid(draw(model.eval(), noise, settings, sampler)))
+
+    def example(self) -> Batch:
+        (batch, *_) = next(self.training(self.sampling(seed=0), 0, 0))
+        return batch
+
+    def predict(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the noise that the model sees in the noisy images."""
+        images, noise, steps = batch
+        predicted: Tensor = model(self.noise.add_noise(images, noise, steps), steps).sample
+        return predicted
