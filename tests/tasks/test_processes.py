@@ -56,6 +56,9 @@ MANY_STEPS = {
     "--batch-size 2 --checkpoint-steps 2 --workers 1 --picture-every 0",
     "semantic_segmentation": "tasks.semantic_segmentation.train --dataset own --base-size 32 --crop-size 32 "
     "--epochs 100 --batch-size 4 --checkpoint-steps 1 --workers 0 --picture-every 5",
+    "diffusion": "tasks.diffusion.train_ddp --dataset digits --model small_unet --image-size 8 --channels 8 16 "
+    "--norm-groups 4 --timesteps 50 --dropout 0.1 --ema-decay 0.9 --limit-train 64 --limit-val 20 --batch-size 8 "
+    "--epochs 60 --checkpoint-steps 2 --workers 1 --samples 4 --sample-steps 3 --sample-every 20",
 }  # fmt: skip
 
 
