@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = report.parse(parser, arguments)
     check_device(options.device)
     torch.set_num_threads(options.threads)
-    recipe = RECIPES["small_unet" if options.device == "cpu" else "ddpm_unet"]
+    recipe = RECIPES["tiny_unet" if options.device == "cpu" else "ddpm_unet"]
     settings = replace(recipe, epochs=1, sample_every=0)
     images = options.steps * settings.batch_size
     with launched(options.device) as accelerator:

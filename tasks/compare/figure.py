@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.compare.report import Comparison, number
+from tasks.compare.report import Comparison, decimals, number
 from workbench.output.estimates import estimate
 from workbench.output.style import INK, figure_style, line_of, save_figure
 from workbench.training.curves import draw_mean, values_of
@@ -87,7 +87,7 @@ def _final(axes: Axes, comparison: Comparison) -> None:
         mean = estimate(final)
         axes.errorbar(place, mean.mean, mean.margin, fmt="D", color=colour, markersize=5.5, capsize=4)
         if len(names) <= MANY:
-            text, point = number(mean.mean), (place, mean.mean)
+            text, point = number(mean.mean, decimals([mean.mean])), (place, mean.mean)
             axes.annotate(text, point, (8, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
     axes.set(title="At the end", ylabel=judge.label)
     axes.set_xticks(range(len(names)), names)

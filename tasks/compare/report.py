@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ def outcome(run: StoredRun, results: Results, metric: Metric) -> str:
     if results["final"] is None:
         return f"{name}: diverged in {results['axis']} {results['diverged_at']}"
     value = metric.value(results["final"])
-    return f"{name}: {metric.label} {'none' if value is None else number(value)} in {_seconds(results):.1f} s"
+    reached = "none" if value is None else number(value, decimals([value]))
+    return f"{name}: {metric.label} {reached} in {_seconds(results):.1f} s"
 
 
 def _seconds(results: Results) -> float:
@@ -159,13 +161,15 @@ def table_rows(comparison: Comparison) -> list[list[str]]:
     """Lay out the table as text, its header first."""
     memory = "peak memory" if comparison.device == "cuda" else "kept for backward"
     judge, *others = comparison.scores
+    means = {each.key: _means(comparison, each.key) for each in comparison.scores}
+    digits = {key: decimals([mean.mean for mean in of.values() if mean]) for key, of in means.items()}
     titles = [judge.label, f"difference to {comparison.baseline}", *(metric.label for metric in others)]
     return [["activation", *titles, "train time", "inference time", memory]] + [
         [
             name,
-            _mean(comparison.over_seeds(name, "final", judge.key), len(comparison.of(name))),
-            "baseline" if name == comparison.baseline else _difference(comparison.difference(name)),
-            *(_mean(comparison.over_seeds(name, "final", metric.key)) for metric in others),
+            _mean(means[judge.key][name], digits[judge.key], len(comparison.of(name))),
+            "baseline" if name == comparison.baseline else _difference(comparison.difference(name), digits[judge.key]),
+            *(_mean(means[metric.key][name], digits[metric.key]) for metric in others),
             _relative(cost, "relative_train_time", name == comparison.baseline),
             _relative(cost, "relative_inference_time", name == comparison.baseline),
             f"{cost['memory_bytes'] / 1e6:.2f} MB",
@@ -174,27 +178,35 @@ def table_rows(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _mean(value: Estimate | None, runs: int | None = None) -> str:
+def _means(comparison: Comparison, key: str) -> dict[str, Estimate | None]:
+    return {name: comparison.over_seeds(name, "final", key) for name in comparison.costs}
+
+
+def decimals(values: Sequence[float]) -> int:
+    """Return how many digits after the point numbers of this size need: two, and more if all are below 1."""
+    largest = max((abs(each) for each in values), default=1.0)
+    return 2 - math.floor(math.log10(largest)) if 0 < largest < 1 else 2
+
+
+def _mean(value: Estimate | None, digits: int, runs: int | None = None) -> str:
     ended = 0 if value is None else value.n
     parts = [f"{runs - ended} diverged"] if runs is not None and runs > ended else []
     if value is not None:
-        margin = "n/a" if value.margin is None else number(value.margin)
-        parts.insert(0, f"{number(value.mean)} ± {margin} ({value.n})")
+        margin = "n/a" if value.margin is None else number(value.margin, digits)
+        parts.insert(0, f"{number(value.mean, digits)} ± {margin} ({value.n})")
     return ", ".join(parts) or "n/a"
 
 
-def _difference(value: Estimate | None) -> str:
+def _difference(value: Estimate | None, digits: int) -> str:
     if value is None:
         return "n/a"
-    interval = (
-        "n/a" if value.low is None or value.high is None else f"{number(value.low, '+')}, {number(value.high, '+')}"
-    )
-    return f"{number(value.mean, '+')} [{interval}]"
+    interval = ", ".join("n/a" if each is None else number(each, digits, "+") for each in (value.low, value.high))
+    return f"{number(value.mean, digits, '+')} [{'n/a' if value.low is None else interval}]"
 
 
-def number(value: float, sign: str = "") -> str:
-    """Format with two digits after the point; for a model that has learned nothing, with powers of ten."""
-    return format(value, f"{sign}.2f" if abs(value) < 1e6 else f"{sign}.3g")
+def number(value: float, digits: int, sign: str = "") -> str:
+    """Format with so many digits after the point; for a model that has learned nothing, with powers of ten."""
+    return format(value, f"{sign}.{digits}f" if abs(value) < 1e6 else f"{sign}.3g")
 
 
 def _relative(cost: Mapping[str, Any], name: str, baseline: bool) -> str:

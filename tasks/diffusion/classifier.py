@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tasks.diffusion.features import Judge, features_of
+from tasks.diffusion.features import Extractor, features_of
 from tasks.diffusion.real import read_images
 from workbench.cli.errors import UserError
 from workbench.cli.progress import Progress
@@ -71,7 +71,7 @@ class _FeaturesAlone(nn.Module):
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedClassifier:
     """Hold a trained classifier, its accuracy on validation images, and that of naming the commonest class always."""
 
     network: Classifier
@@ -82,7 +82,7 @@ class Trained:
 def train_classifier(
     train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], classes: int, steps: int | None = None,
     after_step: Callable[[], object] = lambda: None,
-) -> Trained:  # fmt: skip
+) -> TrainedClassifier:  # fmt: skip
     """Train a classifier on images, uint8 (N, C, size, size), and labels, int64 (N,): the same one every time.
 
     Args:
@@ -111,7 +111,7 @@ def train_classifier(
             after_step()
     finally:
         torch.set_num_threads(threads)
-    return Trained(network.eval().requires_grad_(False), *_accuracy(network, *val, classes))
+    return TrainedClassifier(network.eval().requires_grad_(False), *_accuracy(network, *val, classes))
 
 
 def _turned(images: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,9 +129,9 @@ def _accuracy(network: Classifier, images: Tensor, labels: Tensor, classes: int)
     return torch.cat(right).double().mean().item(), counts.max().item() / int(counts.sum())
 
 
-def classifier_judge(
+def classifier_extractor(
     split: Split, data: str, channels: int, size: int, folder: Path, skip_broken: bool = False
-) -> Judge:
+) -> Extractor:
     """Return the classifier of a data set's images, which is trained the first time and kept in the folder.
 
     A file that is broken, or is another classifier's, is named on stderr; the classifier is trained again.
@@ -154,7 +154,7 @@ def classifier_judge(
         torch.save({"model": trained.network.state_dict(), "classifier": key, **values}, content)
         write_bytes(path, content.getvalue())
         print(f"stored in {path}", flush=True)
-    return judge_of(trained, split.classes, str(path))
+    return extractor_of(trained, split.classes, str(path))
 
 
 def shared_folder(checkpoint: Path, configuration: Mapping[str, Any]) -> Path:
@@ -164,7 +164,7 @@ def shared_folder(checkpoint: Path, configuration: Mapping[str, Any]) -> Path:
     return folder.parents[1] if list(folder.parts[-3:]) == stored else folder
 
 
-def _trained(split: Split, channels: int, size: int, skip_broken: bool) -> Trained:
+def _trained(split: Split, channels: int, size: int, skip_broken: bool) -> TrainedClassifier:
     count = min(IMAGES, max(BATCH, BYTES // (channels * size * size)))
     train = read_images(split.train, count, channels, size, skip_broken)
     val = read_images(split.val, min(count, VAL_IMAGES), channels, size, skip_broken)
@@ -173,7 +173,7 @@ def _trained(split: Split, channels: int, size: int, skip_broken: bool) -> Train
         return train_classifier(train, val, split.classes, after_step=progress.advance)
 
 
-def _stored(path: Path, key: dict[str, Any]) -> Trained | None:
+def _stored(path: Path, key: dict[str, Any]) -> TrainedClassifier | None:
     if not path.exists():
         return None
     try:
@@ -182,14 +182,14 @@ def _stored(path: Path, key: dict[str, Any]) -> Trained | None:
             raise UserError(f"{path} is not the classifier that its name says")
         network = Classifier(key["channels"], key["size"], key["classes"] if key["classes"] > 1 else TURNS)
         network.load_state_dict(state["model"])
-        return Trained(network.eval().requires_grad_(False), state["accuracy"], state["chance"])
+        return TrainedClassifier(network.eval().requires_grad_(False), state["accuracy"], state["chance"])
     except (UserError, KeyError, RuntimeError, TypeError) as error:
         reason = error if isinstance(error, UserError) else f"{path} is broken"
         print(f"warning: {reason}: it is trained again", file=sys.stderr)
         return None
 
 
-def judge_of(trained: Trained, classes: int, place: str = "") -> Judge:
+def extractor_of(trained: TrainedClassifier, classes: int, place: str = "") -> Extractor:
     """Say what features a classifier gives, and whether it has learnt enough for them to tell images apart."""
     checksum = 0
     for value in trained.network.state_dict().values():
@@ -201,7 +201,7 @@ def judge_of(trained: Trained, classes: int, place: str = "") -> Judge:
     if accuracy < chance + (1 - chance) / 4:
         warning = f"the classifier has learnt little ({right}), so these scores are worth little"
     network = trained.network if classes > 1 else _FeaturesAlone(trained.network)
-    return Judge(
+    return Extractor(
         network, NUM_FEATURES, f"{NUM_FEATURES} of {what}, {right} (checksum {checksum:08x})",
         {"name": "classifier", "classes": classes, "val_accuracy": accuracy, "chance": chance,
          "checksum": f"{checksum:08x}", "file": place}, warning,

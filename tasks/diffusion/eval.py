@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from tasks.diffusion.classifier import NUM_FEATURES, classifier_judge, shared_folder
-from tasks.diffusion.features import INCEPTION_FEATURES, inception_judge
-from tasks.diffusion.judgement import compare, record, require_enough, table
+from tasks.diffusion.classifier import NUM_FEATURES, classifier_extractor, shared_folder
+from tasks.diffusion.comparison import compare, record, require_enough, table
+from tasks.diffusion.features import INCEPTION_FEATURES, inception_extractor
 from tasks.diffusion.pictures import DATA_HELP
 from tasks.diffusion.real import open_same, read_images
 from tasks.diffusion.sampling import (
-    Sampler,
-    Trained,
+    BATCH,
     add_sampling_flags,
     draw,
     first_noise,
@@ -31,7 +29,7 @@ from workbench.cli.errors import UserError, run
 from workbench.cli.progress import Progress
 from workbench.output.pictures import grid, save_picture
 from workbench.output.storage import prepare_folder, write_json
-from workbench.training.launch import check_device
+from workbench.training.launch import check_device, to_device
 from workbench.training.memory import keep_freed_memory
 
 NUMBER_OF_FEATURES = {"classifier": NUM_FEATURES, "inception": INCEPTION_FEATURES}
@@ -39,12 +37,12 @@ SHOWN = 64  # samples in the picture
 DESCRIPTION = """\
 Score samples of a trained model against validation images, which it has not seen: FID, KID and inception score.
 
-  python -m tasks.diffusion.eval --checkpoint results/digits/small_unet/GoLU/checkpoint_0.pth
+  python -m tasks.diffusion.eval --checkpoint results/digits/tiny_unet/GoLU/checkpoint_0.pth
 
-Beside the samples the table has two marks: pure noise, and one half of the real images against the other, which is as
-good as it gets. Images are compared by features of a small classifier, trained on the training images in half a minute
-and kept for the next model; --features inception takes those of papers. Scores by other features, or of other numbers
-of images, cannot be compared."""
+Beside the samples the table has two marks: pure noise, and one half of the real images against the other, which samples
+that are as good as real would have. Images are compared by features of a small classifier, trained on the training
+images in half a minute and kept for the next model; --features inception takes those of papers. Scores by other
+features, or of other numbers of images, cannot be compared."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,31 +55,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sampler = sampler_of(options, trained.settings)
     split, data = open_same(trained.configuration, options.data)
     require_enough(NUMBER_OF_FEATURES[options.features], options.samples, len(split.val))
-    judge = inception_judge(options.weights) if options.features == "inception" else None
+    extractor = inception_extractor(options.weights) if options.features == "inception" else None
     seed = options.checkpoint.stem.removeprefix("checkpoint_")
-    output = options.output or options.checkpoint.with_name(f"scores_{seed}.json")
+    features = "" if extractor is None else f"_{options.features}"
+    output = options.output or options.checkpoint.with_name(f"scores_{seed}{features}.json")
     picture = output.with_suffix(".png")
     prepare_folder(output.parent)
     skip = trained.configuration.get("bad_images") == "skip"
     channels, size, _ = trained.shape
-    if judge is None:
+    if extractor is None:
         folder = options.classifiers or shared_folder(options.checkpoint, trained.configuration)
-        judge = classifier_judge(split, data, channels, size, folder, skip)
-    if judge.warning:
-        print(f"warning: {judge.warning}", file=sys.stderr)
+        extractor = classifier_extractor(split, data, channels, size, folder, skip)
+    if extractor.warning:
+        print(f"warning: {extractor.warning}", file=sys.stderr)
     real, _ = read_images(split.val, 2 * options.samples, channels, size, skip)
-    require_enough(judge.num_features, options.samples, len(real))
-    trained.model.to(device)
-    samples = draw_all(trained, sampler, options.samples, options.batch_size, options.seed)
+    require_enough(extractor.num_features, options.samples, len(real))
+    noise, model = first_noise(options.seed, range(options.samples), trained.shape), to_device(trained.model, device)
+    with Progress(-(-options.samples // options.batch_size) * sampler.steps) as progress:
+        (samples,) = draw(
+            model, noise, trained.settings, sampler, options.seed, (), options.batch_size, progress.advance
+        )
     save_picture(picture, grid(samples[:SHOWN]))
-    noise = to_pixels(first_noise(options.seed, range(options.samples), trained.shape))
     with Progress(2 * len(samples) + len(real), unit="image") as progress:
-        rows = compare(judge, samples, noise, real, device, progress.advance)
-    average = bool(trained.settings.ema_decay) if options.average is None else options.average
-    drawn = {"averaged": average, "sampler": sampler.name, "steps": sampler.steps, "seed": options.seed}
+        rows = compare(extractor, samples, to_pixels(noise), real, device, progress.advance)
+    drawn = {"averaged": trained.averaged, "sampler": sampler.name, "steps": sampler.steps, "seed": options.seed}
     made_of = {"checkpoint": str(options.checkpoint), "configuration": trained.configuration}
-    write_json(output, drawn | record(judge, rows, device) | made_of)
-    print(f"{table(judge, rows)}\nstored in {output}, with samples in {picture}")
+    write_json(output, drawn | record(extractor, rows, device) | made_of)
+    print(f"{table(extractor, rows)}\nstored in {output}, with samples in {picture}")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -91,7 +91,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     flags.add_data_flag(parser, f"{DATA_HELP}, as it was given to the training", ["--data-dir"])
     parser.add_argument("--samples", type=positive_int, default=1000, metavar="N", help="number of samples to draw")
     parser.add_argument(
-        "--batch-size", type=positive_int, default=50, metavar="N", help="samples that are drawn at once"
+        "--batch-size", type=positive_int, default=BATCH, metavar="N", help="samples that are drawn at once"
     )
     parser.add_argument(
         "--features", type=one_of("features", NUMBER_OF_FEATURES), default="classifier", metavar="NAME",
@@ -108,7 +108,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, metavar="FILE",
         help="file to write scores to, a .json; the samples are shown in the .png beside it (default: "
-        "scores_<seed>.json beside the checkpoint, by the seed of the training)",
+        "scores_<seed>.json beside the checkpoint, by the seed of the training, or scores_<seed>_inception.json)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.output and options.output.suffix != ".json":
@@ -116,20 +116,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.weights and options.features != "inception":
         raise UserError("--weights are Inception's: add --features inception")
     return options
-
-
-def draw_all(trained: Trained, sampler: Sampler, count: int, batch_size: int, seed: int) -> Tensor:
-    """Draw so many samples, uint8 (N, C, H, W), in batches."""
-    samples = []
-    with Progress(count, unit="sample") as progress:
-        for first in range(0, count, batch_size):
-            numbers = range(first, min(first + batch_size, count))
-            noise = first_noise(seed, numbers, trained.shape).to(trained.device)
-            samples.append(draw(trained.model, noise, trained.settings, sampler, numbers, seed))
-            progress.advance(len(numbers))
-            if 10 * numbers.stop // count > 10 * first // count:  # ten lines where there is no bar
-                progress.report(f"{numbers.stop} samples drawn")
-    return torch.cat(samples)
 
 
 if __name__ == "__main__":

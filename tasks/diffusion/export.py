@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from golu import get_activation_function
 from tasks.diffusion.models import noise_of
 from tasks.diffusion.sampling import Trained, add_model_flags, load
 from workbench.cli.arguments import Parser
@@ -15,7 +16,7 @@ from workbench.output.storage import prepare_folder
 DESCRIPTION = """\
 Write a trained model as a folder of diffusers, to be used without this repository.
 
-  python -m tasks.diffusion.export --checkpoint results/digits/small_unet/GoLU/checkpoint_0.pth --output golu_digits
+  python -m tasks.diffusion.export --checkpoint results/digits/tiny_unet/GoLU/checkpoint_0.pth --output golu_digits
 
 The README.md in the folder has the lines that load it; they need diffusers and golu."""
 
@@ -58,16 +59,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def export(trained: Trained, folder: Path) -> None:
     """Write a model and its schedule of noise as diffusers' DDPMPipeline, whole or not at all.
 
-    Its configuration names the activation, so that without the lines of the README.md diffusers refuses to load it
-    instead of taking another one.
+    Its configuration names the activation in a way that diffusers does not know, so that without the lines of the
+    README.md it refuses to load the model instead of taking another activation in two places.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the activation has parameters, or the folder cannot be written.
     """
     from diffusers import DDPMPipeline
 
     activation = trained.configuration["activation"]
-    name = activation.lower()
+    if any(True for _ in get_activation_function(activation).parameters()):
+        raise UserError(
+            f"{activation} has parameters of its own, which diffusers cannot load in all places of the model: only "
+            "activations without any are exported"
+        )
+    name = f"golu_{activation.lower()}"
     trained.model.register_to_config(act_fn=name)
     prepare_folder(folder.parent)
     unfinished = folder.with_name(f".{folder.name}.unfinished")

@@ -34,7 +34,7 @@ class Features:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Extractor:
     """Hold a network that gives features, and what to say of it.
 
     Args:
@@ -57,7 +57,7 @@ def features_of(
     network: nn.Module, images: Tensor, device: torch.device | str = "cpu", batch_size: int = 50,
     after_batch: Callable[[int], object] = lambda count: None,
 ) -> Features:  # fmt: skip
-    """Compute the features of images, uint8 (N, C, H, W), with a network as `Judge` has one.
+    """Compute the features of images, uint8 (N, C, H, W), with a network as `Extractor` has one.
 
     Args:
         after_batch: called with the number of images of each batch.
@@ -90,7 +90,7 @@ class _InThreeChannels(nn.Module):
         return self.network(images.expand(-1, 3, -1, -1))
 
 
-def inception_judge(weights: Path | None) -> Judge:
+def inception_extractor(weights: Path | None) -> Extractor:
     """Make torch-fidelity's InceptionV3 with weights from a file: 2048 features and the logits of the inception score.
 
     Raises:
@@ -113,7 +113,7 @@ def inception_judge(weights: Path | None) -> Judge:
     except Exception as error:  # the many ways in which reading goes wrong
         raise UserError(f"{weights} does not hold the weights of Inception: {advice}") from error
     warning = "" if checksum == INCEPTION_SUM else f"{weights} is not {INCEPTION}: its scores are not those of papers"
-    return Judge(
+    return Extractor(
         _InThreeChannels(network), INCEPTION_FEATURES, f"{INCEPTION_FEATURES} of Inception (weights {checksum})",
         {"name": "inception", "weights_checksum": checksum}, warning,
     )  # fmt: skip

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from tasks.diffusion.sampling import (
+    BATCH,
     Sampler,
     Trained,
     add_sampling_flags,
-    denoised,
+    draw,
     first_noise,
     load,
     sampler_of,
@@ -24,12 +25,12 @@ from workbench.cli.errors import UserError, run
 from workbench.cli.progress import Progress
 from workbench.output.pictures import grid, save_animation, save_picture
 from workbench.output.storage import prepare_folder
-from workbench.training.launch import check_device
+from workbench.training.launch import check_device, to_device
 
 DESCRIPTION = """\
 Draw images from a trained diffusion model. The checkpoint has all that it takes.
 
-  python -m tasks.diffusion.sample --checkpoint results/digits/small_unet/GoLU/checkpoint_0.pth
+  python -m tasks.diffusion.sample --checkpoint results/digits/tiny_unet/GoLU/checkpoint_0.pth
   python -m tasks.diffusion.sample --checkpoint FILE --number 4 --gif --interpolate 8
 
 The same seed gives the same images, however many of them are drawn."""
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m tasks.diffusion.sample", DESCRIPTION)
     add_sampling_flags(parser)
     parser.add_argument("--number", type=positive_int, default=16, metavar="N", help="number of images to draw")
-    parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="images drawn at once")
+    parser.add_argument("--batch-size", type=positive_int, default=BATCH, metavar="N", help="images drawn at once")
     parser.add_argument(
         "--output", type=Path, default=Path("samples"), metavar="DIR", help="folder to write to: samples.png is a grid"
     )
@@ -57,38 +58,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("--interpolate takes at least 2 images, and --sampler ddim: ddpm's noise would hide the way")
     trained = load(options.checkpoint, options.average)
     sampler = sampler_of(options, trained.settings)
-    trained.model.to(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    to_device(trained.model, options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     prepare_folder(options.output)
-    write(trained, sampler, options)
-    print(f"{options.output} has {', '.join(sorted(each.name for each in options.output.iterdir()))}")
+    print(f"wrote {', '.join(map(str, write(trained, sampler, options)))}")
 
 
-def write(trained: Trained, sampler: Sampler, options: argparse.Namespace) -> None:
-    """Draw what the options ask for, and write it."""
-    noise = first_noise(options.seed, range(options.number), trained.shape)
-    batches = noise.split(options.batch_size)
-    if options.interpolate:
-        ends = first_noise(options.seed, range(2), trained.shape)
-        batches += (spherical(ends[0], ends[1], options.interpolate),)
-    drawn: list[list[Tensor]] = []
-    with Progress(len(batches) * sampler.steps) as progress:
-        for number, batch in enumerate(batches):
-            numbers = range(number * options.batch_size, number * options.batch_size + len(batch))
-            images = denoised(trained.model, batch.to(trained.device), trained.settings, sampler, numbers, options.seed)
-            drawn.append([])
-            for each in images:
-                drawn[-1].append(to_pixels(each))
-                progress.advance()
-    if options.interpolate:
-        save_picture(options.output / "interpolation.png", grid(drawn.pop()[-1], columns=options.interpolate))
-    steps = [torch.cat(batch) for batch in zip(*drawn, strict=True)]
-    save_picture(options.output / "samples.png", grid(steps[-1]))
-    for number, image in enumerate(steps[-1] if options.separate else []):
-        save_picture(options.output / f"sample_{number}.png", image)
+def write(trained: Trained, sampler: Sampler, options: argparse.Namespace) -> list[Path]:
+    """Draw what the options ask for, write it, and return the files."""
+    noise, frames = first_noise(options.seed, range(options.number), trained.shape), set[int]()
     if options.gif:
-        shown = torch.linspace(0, sampler.steps - 1, min(FRAMES, sampler.steps)).round().long().tolist()
-        frames = [to_pixels(noise), *(steps[each] for each in shown)]
-        save_animation(options.output / "denoising.gif", [grid(each) for each in frames])
+        frames = set(torch.linspace(0, sampler.steps - 1, min(FRAMES, sampler.steps)).round().long().tolist())
+    mixed = noise[:0]
+    if options.interpolate:
+        mixed = spherical(*first_noise(options.seed, range(2), trained.shape), options.interpolate)
+    batches = sum(-(-len(each) // options.batch_size) for each in (noise, mixed))
+    with Progress(batches * sampler.steps) as progress:
+        images, between = (
+            draw(
+                trained.model, each, trained.settings, sampler, options.seed, frames, options.batch_size,
+                progress.advance,
+            ) if len(each) else []
+            for each in (noise, mixed)
+        )  # fmt: skip
+    pictures = {"samples.png": grid(images[-1])}
+    if between:
+        pictures["interpolation.png"] = grid(between[-1], columns=options.interpolate)
+    if options.separate:
+        pictures |= {f"sample_{number}.png": image for number, image in enumerate(images[-1])}
+    for name, picture in pictures.items():
+        save_picture(options.output / name, picture)
+    written = [options.output / name for name in pictures]
+    if options.gif:
+        written.append(options.output / "denoising.gif")
+        save_animation(written[-1], [grid(each) for each in (to_pixels(noise), *images)])
+    return written
 
 
 def spherical(first: Tensor, last: Tensor, count: int) -> Tensor:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from golu import available_activations
+from golu.activations import unknown_name
 from tasks.diffusion.models import build_unet, noise_of
 from tasks.diffusion.settings import Settings
 from workbench.cli import flags
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("ddim", "ddpm")
 DDIM_STEPS = 50  # of the 1000 of training: more hardly change an image
+BATCH = 64  # images drawn at once; it changes speed and memory only
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,14 @@ class Sampler:
         """Make diffusers' scheduler for the noise that a model was trained with.
 
         Raises:
-            UserError: there are more steps than those of training.
+            UserError: the steps do not divide those of training: diffusers would leave noise in the samples.
         """
         from diffusers import DDIMScheduler, DDPMScheduler
 
-        if self.steps > settings.timesteps:
+        if settings.timesteps % self.steps:
             raise UserError(
-                f"--steps {self.steps} are more than the {settings.timesteps} diffusion steps of the training"
+                f"--steps {self.steps} does not divide the {settings.timesteps} diffusion steps of the training: take "
+                f"{largest_divisor(settings.timesteps, self.steps)}"
             )
         kind = {"ddim": DDIMScheduler, "ddpm": DDPMScheduler}[self.name]
         # "trailing" begins with pure noise, as the samples do; diffusers' default leaves the last step of training out
@@ -54,19 +57,24 @@ class Sampler:
         return scheduler
 
 
+def largest_divisor(number: int, most: int) -> int:
+    """Return the largest divisor of `number` that is not above `most`."""
+    return next(each for each in range(min(number, most), 0, -1) if number % each == 0)
+
+
 @dataclass(frozen=True)
 class Trained:
-    """Hold a trained model, for evaluation, and what its checkpoint says of it."""
+    """Hold a trained model, for evaluation, and what its checkpoint says of it.
+
+    Args:
+        averaged: whether its weights are the moving average of the trained ones.
+    """
 
     model: nn.Module
     settings: Settings
     configuration: dict[str, Any]
     image_channels: int
-
-    @property
-    def device(self) -> torch.device:
-        """Return where the model is."""
-        return next(self.model.parameters()).device
+    averaged: bool
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,20 +89,22 @@ def load(path: Path, averaged: bool | None = None) -> Trained:
         averaged: whether to take the moving average of its weights; None: if there is one.
 
     Raises:
-        UserError: it is missing, broken, of another task, or has no moving average.
+        UserError: it is missing, broken, of another task, of an unknown activation, or has no moving average.
     """
     state: dict[str, Any] = read_trained(path)
     if averaged and not state.get("ema"):
         raise UserError(f"{path} has no moving average of the weights: it was trained without --ema-decay")
     try:
         configuration, channels = state["configuration"], state["extras"]["image_channels"]
-        settings = from_configuration(configuration, Settings)
-        model = build_unet(settings, channels, configuration["activation"])
-        average = state["ema"] if averaged is None else averaged
+        settings, activation = from_configuration(configuration, Settings), configuration["activation"]
+        if activation not in available_activations():
+            raise UserError(f"{path}: {unknown_name('activation', activation, available_activations())}")
+        model = build_unet(settings, channels, activation)
+        average = bool(state["ema"]) if averaged is None else averaged
         model.load_state_dict(state["ema"] if average else state["model"])
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is no checkpoint of tasks.diffusion.train_ddp") from error
-    return Trained(model.eval(), settings, configuration, channels)
+    return Trained(model.eval(), settings, configuration, channels, average)
 
 
 def first_noise(seed: int, numbers: Iterable[int], shape: Sequence[int]) -> Tensor:
@@ -120,11 +130,30 @@ def denoised(
 
 
 def draw(
-    model: nn.Module, noise: Tensor, settings: Settings, sampler: Sampler, numbers: Sequence[int] = (), seed: int = 0
-) -> Tensor:
-    """Return the samples of a model, uint8 (N, C, H, W); the arguments are those of `denoised`."""
-    (last,) = deque(denoised(model, noise, settings, sampler, numbers, seed), maxlen=1)
-    return to_pixels(last)
+    model: nn.Module,
+    noise: Tensor,
+    settings: Settings,
+    sampler: Sampler,
+    seed: int = 0,
+    kept: Collection[int] = (),
+    batch_size: int = BATCH,
+    after_step: Callable[[], object] = lambda: None,
+) -> list[Tensor]:
+    """Return the images that a model makes of noise (N, C, H, W), uint8, after some of the steps; the last: samples.
+
+    Args:
+        kept: the steps, counted from 0; the last one need not be named.
+        after_step: called after each step of each batch.
+    """
+    device = next(model.parameters()).device
+    drawn: dict[int, list[Tensor]] = {each: [] for each in sorted({*kept, sampler.steps - 1})}
+    for numbers in torch.arange(len(noise)).split(batch_size):
+        batch = noise[numbers].to(device)
+        for step, images in enumerate(denoised(model, batch, settings, sampler, numbers.tolist(), seed)):
+            if step in drawn:
+                drawn[step].append(to_pixels(images))
+            after_step()
+    return [torch.cat(each) for each in drawn.values()]
 
 
 def to_pixels(images: Tensor) -> Tensor:
@@ -153,7 +182,7 @@ def add_sampling_flags(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--steps", type=positive_int, metavar="N",
-        help="steps of the sampler (default: 50 of ddim, or as many as in training of ddpm)",
+        help="steps of the sampler, a divisor of those of the training (default: 50 of ddim, all of ddpm)",
     )  # fmt: skip
     flags.add_seed_flag(parser, "seed of the noise: the same seed gives the same images, however many are drawn")
     flags.add_device_flag(parser)
@@ -163,9 +192,9 @@ def sampler_of(options: argparse.Namespace, settings: Settings) -> Sampler:
     """Return the sampler that the flags describe.
 
     Raises:
-        UserError: it has more steps than the training.
+        UserError: its steps do not divide those of the training.
     """
-    usual = {"ddim": min(DDIM_STEPS, settings.timesteps), "ddpm": settings.timesteps}
+    usual = {"ddim": largest_divisor(settings.timesteps, DDIM_STEPS), "ddpm": settings.timesteps}
     sampler = Sampler(options.sampler, options.steps or usual[options.sampler])
     sampler.scheduler(settings)
     return sampler

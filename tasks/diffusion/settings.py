@@ -24,7 +24,7 @@ class Settings:
     weight_decay: float = setting(non_negative_float, 0.01, "weight decay of AdamW")
     grad_clip: float = setting(non_negative_float, 0.0, "gradient clipping: largest gradient norm; 0 turns it off")
     mixed_precision: str | None = setting(
-        str, None, f"precision: one of {', '.join(PRECISIONS)}; none: fp16 on a GPU, no on a CPU"
+        str, None, f"precision: one of {', '.join(PRECISIONS)}; if it is not given, fp16 on a GPU and no on a CPU"
     )
     ema_decay: float = setting(
         unit_float, 0.0, "decay of a moving average of the weights, which is evaluated too and judges; 0: there is none"
@@ -46,7 +46,7 @@ class Settings:
     sample_every: int = setting(
         non_negative_int, 1, "epochs between two grids of samples, and one at the end; 0: none", stored=False
     )
-    sample_steps: int = setting(positive_int, 50, "steps in which they are drawn (DDIM)", stored=False)
+    sample_steps: int = setting(positive_int, 50, "steps in which they are drawn (ddim), at most", stored=False)
 
     def __post_init__(self) -> None:
         if self.mixed_precision is not None and self.mixed_precision not in PRECISIONS:
@@ -66,8 +66,6 @@ class Settings:
                 raise UserError(f"--channels {each} is no multiple of 8, the channels of a head of attention")
         if not self.beta_start <= self.beta_end < 1:
             raise UserError(f"--beta-start {self.beta_start} and --beta-end {self.beta_end} must rise, and be below 1")
-        if self.sample_every and self.sample_steps > self.timesteps:
-            raise UserError(f"--sample-steps {self.sample_steps} are more than the {self.timesteps} diffusion steps")
         if self.dropout == 1 or self.ema_decay == 1:
             raise UserError("--dropout and --ema-decay must be below 1")
 

@@ -14,9 +14,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 
 from tasks.diffusion.models import build_unet, noise_of
 from tasks.diffusion.pictures import open_pictures
-from tasks.diffusion.sampling import Sampler, draw, first_noise
+from tasks.diffusion.sampling import Sampler, draw, first_noise, largest_divisor
 from tasks.diffusion.settings import Settings
 from tasks.diffusion.transforms import Noised, transform
+from workbench.cli.errors import UserError
 from workbench.output.pictures import grid, save_picture
 from workbench.training.launch import Machine, check_device, process_count, sum_over_processes, to_device
 from workbench.training.metrics import Metric
@@ -137,7 +138,9 @@ class Diffusion(Task):
             errors = (self.predict(model, batch).float() - batch[1]).square().flatten(1).mean(1)
             sums += torch.stack([errors.double().sum(), errors.new_tensor(len(errors)).double()])
         total, count = sum_over_processes(accelerator, sums).tolist()
-        return {"val_loss": total / count if count else float("nan")}
+        if count == 0:
+            raise UserError("no validation image could be read: see the warnings above")
+        return {"val_loss": total / count}
 
     def after_evaluation(self, model: nn.Module, run: StoredRun, entry: Mapping[str, Any]) -> None:
         """Draw samples, always from the same noise."""
@@ -145,11 +148,11 @@ class Diffusion(Task):
         if every == 0 or (at % every and at != self.epochs):
             return
         shape = (self.split.channels, settings.image_size, settings.image_size)
-        noise = first_noise(SAMPLES_SEED, range(settings.samples), shape).to(self.device)
-        sampler = Sampler("ddim", settings.sample_steps)
+        noise = first_noise(SAMPLES_SEED, range(settings.samples), shape)
+        sampler = Sampler("ddim", largest_divisor(settings.timesteps, settings.sample_steps))
         path = run.picture_path(entry)
         path.parent.mkdir(exist_ok=True)
-        save_picture(path, grid(draw(model.eval(), noise, settings, sampler)))
+        save_picture(path, grid(draw(model.eval(), noise, settings, sampler)[-1]))
 
     def example(self) -> Batch:
         (batch, *_) = next(self.training(self.sampling(seed=0), 0, 0))

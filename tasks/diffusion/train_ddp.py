@@ -10,12 +10,12 @@ DESCRIPTION = """\
 Train a denoising diffusion model (DDPM), diffusers' UNet, with one activation and one seed. Stopped and started again,
 it resumes.
 
-  python -m tasks.diffusion.train_ddp --dataset digits --model small_unet   # three minutes on two cores, no download
+  python -m tasks.diffusion.train_ddp --dataset digits --model tiny_unet    # three minutes on two cores, no download
   python -m tasks.diffusion.prepare_celeba --data data                      # once, before the next one
   torchrun --standalone --nproc_per_node=4 -m tasks.diffusion.train_ddp --num_workers 8 --save_dir results \\
       --data_dir data --seed 0 --activation GoLU
 
-The model judges by its error on validation images with fixed noise. Grids of samples are drawn beside the results;
+It is judged by its error on validation images with fixed noise. Grids of samples are drawn beside the results;
 tasks.diffusion.sample draws more, tasks.diffusion.eval scores them, and tasks.diffusion.export hands the model over."""
 
 PROGRAM = TrainingProgram(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+ELONGATED = 8  # times its shorter side, an image is so long that resizing all of it would be a waste
+
+
 @dataclass(frozen=True)
 class Noised:
     """Join a picture, transformed, with noise and a time step, which the seed of the sample decides."""
@@ -34,7 +37,11 @@ class Fit:
 
     def __call__(self, picture: Image) -> Image:
         from torchvision.transforms.v2 import InterpolationMode
-        from torchvision.transforms.v2.functional import resize
+        from torchvision.transforms.v2.functional import center_crop, resize
+
+        least = ELONGATED * min(picture.size)  # of a longer one the ends are cut off, which the centre does not need
+        if max(picture.size) > least:
+            picture = center_crop(picture, [min(each, least) for each in (picture.height, picture.width)])
 
         smaller = min(picture.size) > self.size
         fitted: Image = resize(picture, [self.size], InterpolationMode.BOX if smaller else InterpolationMode.BILINEAR)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.diffusion import settings as diffusion
 from tasks.image_classification import settings, timm_settings
 from tasks.small_poc.recipes import RECIPES
 from workbench.training.launch import Machine
@@ -15,7 +16,8 @@ from workbench.training.task import Source
 
 VALUES = {"RESULTS_PATH": "/the/results", "DATA_PATH": "/the/data", "ACTIVATION": "Mish", "SEED": 3, "NUM_WORKERS": 7}
 IMAGENET = Path("/the/data/imagenet_1k")
-STORED = {"folder": "imagenet_1k", "torch/imagenet": "imagenet_1k", "torch/CIFAR10": "cifar10", "cifar10": "cifar10"}
+STORED = {"folder": "imagenet_1k", "torch/imagenet": "imagenet_1k", "torch/CIFAR10": "cifar10", "cifar10": "cifar10",
+          "celeba": "celeba"}  # fmt: skip
 COMMANDS = [
     (
         """torchrun --standalone --nproc_per_node=4 -m tasks.image_classification.train --workers $NUM_WORKERS
@@ -93,6 +95,12 @@ COMMANDS = [
         ),
         Source("torch/CIFAR10", Path("data")),
     ),
+    (
+        """torchrun --standalone --nproc_per_node=4 -m tasks.diffusion.train_ddp --num_workers $NUM_WORKERS
+        --save_dir $RESULTS_PATH --data_dir $DATA_PATH --seed $SEED --activation $ACTIVATION""",
+        diffusion.Settings(),
+        Source("celeba", Path("/the/data")),
+    ),
 ]  # fmt: skip
 
 
@@ -135,7 +143,8 @@ def test_the_commands_of_the_specification_mean_what_they_say(command, wanted, s
     program, arguments = words_of(command)
     spec, run, notes = begins(program, arguments)
     assert (spec.settings, spec.source) == (wanted, source)
-    workers = arguments[arguments.index("--workers") + 1] if "--workers" in arguments else spec.machine.workers
+    flag = next((each for each in ("--workers", "--num_workers") if each in arguments), None)
+    workers = arguments[arguments.index(flag) + 1] if flag else spec.machine.workers
     assert spec.machine == Machine(workers=int(workers))
     named = program.__name__.endswith("tiny_vit.main")
     results = Path("/the/results/Mish/3" if named else "/the/results")

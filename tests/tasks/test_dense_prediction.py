@@ -318,7 +318,7 @@ def test_pictures_are_kept_and_in_tensorboard(task, trained):
     pictures = the("pictures_0", folder)
     assert sorted(each.name for each in pictures.iterdir()) == ["epoch_1.png", "epoch_2.png"]
     events = EventAccumulator(str(the("tensorboard_0", folder)), size_guidance={"images": 0}).Reload()
-    for event, number in zip(events.Images("predictions"), (1, 2), strict=True):
+    for event, number in zip(events.Images("pictures"), (1, 2), strict=True):
         path = pictures / f"epoch_{number}.png"
         assert event.step == number and event.encoded_image_string == path.read_bytes()
         assert (event.width, event.height) == Image.open(path).size

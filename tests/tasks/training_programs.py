@@ -266,7 +266,6 @@ ROWS = (
             ("--channels 12 16 --middle-attention", "--channels 12 is no multiple of 8"),
             ("--attention-levels 3", "--attention-levels 3 is out of range: there are 2"),
             ("--beta-start 0.1 --beta-end 0.01", "--beta-start 0.1 and --beta-end 0.01 must rise, and be below 1"),
-            ("--sample-steps 21", "--sample-steps 21 are more than the 20 diffusion steps"),
             ("--dropout 1", "--dropout and --ema-decay must be below 1"),
             ("--timesteps 0", "argument --timesteps"),
             ("--dataset celeba", "tasks.diffusion.prepare_celeba"),

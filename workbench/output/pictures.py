@@ -33,7 +33,7 @@ def save_animation(path: Path, frames: Sequence[Tensor], seconds: float = 0.1, p
         seconds: for which each frame is shown.
         pause: for which the last one is.
     """
-    first, *others = [_picture(each) for each in frames]
+    first, *others = one_palette([_picture(each) for each in frames])
     times = [round(1000 * seconds)] * len(others) + [round(1000 * pause)]
     content = io.BytesIO()
     first.save(content, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
@@ -56,6 +56,18 @@ def grid(images: Tensor, columns: int | None = None) -> Tensor:
     columns = columns or math.ceil(math.sqrt(len(images)))
     made: Tensor = make_grid(larger.float(), nrow=columns, padding=GAP, pad_value=255)
     return made.to(torch.uint8)
+
+
+def one_palette(pictures: Sequence[Image]) -> list[Image]:
+    """Reduce pictures to the 256 colours that serve them all: with palettes of their own an animation flickers."""
+    from PIL import Image
+
+    height = sum(each.height for each in pictures)
+    column = Image.new("RGB", (max(each.width for each in pictures), height))
+    for number, each in enumerate(pictures):
+        column.paste(each.convert("RGB"), (0, number * height // len(pictures)))
+    palette = column.quantize(256)
+    return [each.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for each in pictures]
 
 
 def _picture(image: Tensor) -> Image:

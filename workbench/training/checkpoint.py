@@ -89,7 +89,8 @@ def read_trained(path: Path) -> State:
         UserError: as `read`, or the training diverged.
     """
     state = read(path)
-    weights = [each for each in dict(state["model"]).values() if isinstance(each, torch.Tensor)]
+    both = dict(state["model"]) | {f"ema {name}": each for name, each in (state.get("ema") or {}).items()}
+    weights = [each for each in both.values() if isinstance(each, torch.Tensor)]
     if not all(bool(torch.isfinite(each).all()) for each in weights):
         raise UserError(f"{path} is of a training that diverged: its weights are no numbers")
     return state

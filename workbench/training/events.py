@@ -26,7 +26,7 @@ class Events:
             self.add(entry)
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Write one evaluation, with the picture of its predictions if there is one."""
+        """Write one evaluation, with its picture if there is one."""
         from torch.utils.tensorboard.summary import scalar
 
         axis, at = position(entry)
@@ -72,4 +72,4 @@ def _picture(path: Path) -> list[Any]:
     with Image.open(path) as picture:
         width, height = picture.size
     content = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
-    return [Summary(value=[Summary.Value(tag="predictions", image=content)])]
+    return [Summary(value=[Summary.Value(tag="pictures", image=content)])]

@@ -91,9 +91,16 @@ def checksum_of(files: Sequence[tuple[Path, str]]) -> int:
     sizes = [_size(file) for file, _ in files]
     small, checksum = sum(sizes) <= SMALL, 0
     for (file, said), size in zip(files, sizes, strict=True):
-        content = file.read_bytes() if small and size > 0 else b""
+        content = _content(file) if small and size > 0 else b""
         checksum = zlib.crc32(os.fsencode(f"{said} {size}") + content, checksum)
     return checksum
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:  # one that may not be read; reading it as an image names it
+        return b""
 
 
 def _size(file: Path) -> int:

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 
 from tasks.diffusion import classifier, eval
-from tasks.diffusion.features import Judge, features_of
-from tasks.diffusion.judgement import NOISE, REAL, SAMPLES, compare, require_enough, table
+from tasks.diffusion.comparison import NOISE, REAL, SAMPLES, compare, require_enough, table
+from tasks.diffusion.features import Extractor, features_of
 from tasks.diffusion.models import build_unet
 from tasks.diffusion.pictures import open_pictures
 from tasks.diffusion.real import read_images
@@ -76,30 +76,32 @@ def altered(checkpoint, folder, change):
 
 
 def test_scores_are_those_of_the_samples(results, checkpoint, program, evaluate, tmp_path):
-    flags = ("--sampler", "ddpm", "--steps", 3, "--seed", 5, "--batch-size", 20)
+    flags = ("--sampler", "ddpm", "--steps", 2, "--seed", 5, "--batch-size", 20)
     code, out, err = program(eval, "--checkpoint", checkpoint, "--samples", COUNT, "--device", "cpu", *flags)
     assert (code, err) == (0, "")
     stored = json.loads((checkpoint.parent / "scores_0.json").read_text())
     (judging,) = results.glob("digits/classifier_8x8x1_*.pth")
-    assert (stored["averaged"], stored["sampler"], stored["steps"], stored["seed"]) == (True, "ddpm", 3, 5)
+    assert (stored["averaged"], stored["sampler"], stored["steps"], stored["seed"]) == (True, "ddpm", 2, 5)
     assert stored["configuration"]["data"].startswith("100+140 images") and stored["checkpoint"] == str(checkpoint)
     assert stored["features"]["file"] == str(judging) and stored["features"]["number"] == 64
     assert stored["environment"]["torch"] == torch.__version__ and stored["environment"]["torchmetrics"]
 
     trained = load(checkpoint)
     noise = first_noise(5, range(COUNT), (1, 8, 8))
-    samples = draw(trained.model, noise, trained.settings, Sampler("ddpm", 3), range(COUNT), 5)
+    (samples,) = draw(trained.model, noise, trained.settings, Sampler("ddpm", 2), 5)
     split = open_pictures("digits", results, 100, 140)
-    judge = classifier.classifier_judge(split, split.fingerprint(), 1, 8, results / "digits")
+    extractor = classifier.classifier_extractor(split, split.fingerprint(), 1, 8, results / "digits")
     real, _ = read_images(split.val, 2 * COUNT, 1, 8)
-    rows = compare(judge, samples, to_pixels(noise), real)
+    rows = compare(extractor, samples, to_pixels(noise), real)
     for row, expected in zip(stored["scores"], rows, strict=True):
         assert row["scores"].pop("fid") == pytest.approx(expected.scores.fid, rel=1e-3)  # other batches round
         assert row["scores"]["kid"] == pytest.approx(expected.scores.kid, rel=1e-3, abs=1e-5)
         assert (row["name"], row["count"], row["against"]) == (expected.name, expected.count, expected.against)
     assert [each.count for each in rows] == [each.against for each in rows] == [COUNT] * 3
 
-    assert table(judge, rows).splitlines()[-1] in out and "features: 64 of a classifier of 10 classes, right on" in out
+    assert (
+        table(extractor, rows).splitlines()[-1] in out and "features: 64 of a classifier of 10 classes, right on" in out
+    )
     place = checkpoint.parent
     assert out.splitlines()[-1] == f"stored in {place / 'scores_0.json'}, with samples in {place / 'scores_0.png'}"
     with Image.open(place / "scores_0.png") as picture:
@@ -152,10 +154,10 @@ def pictures(count, seed):
 
 
 def test_comparison_with_noise_and_with_other_real_images():
-    judge = Judge(Means(), 4, "means of quarters")
+    extractor = Extractor(Means(), 4, "means of quarters")
     samples, noise, real = pictures(20, 0), pictures(20, 1) // 2, pictures(31, 2)
     done = []
-    rows = compare(judge, samples, noise, real, after_batch=done.append)
+    rows = compare(extractor, samples, noise, real, after_batch=done.append)
     assert sum(done) == 71
     assert [(each.name, each.count, each.against) for each in rows] == [
         (SAMPLES, 20, 20), (NOISE, 20, 20), (REAL, 15, 15)
@@ -164,11 +166,12 @@ def test_comparison_with_noise_and_with_other_real_images():
     pairs = [(found[0], found[2][:20]), (found[1], found[2][:20]), (found[2][:15], found[2][15:30])]
     assert [asdict(each.scores) for each in rows] == [asdict(scores(*each)) for each in pairs]
     assert rows[1].scores.fid > 10 * rows[0].scores.fid
-    lines = table(judge, rows).splitlines()
+    lines = table(extractor, rows).splitlines()
     assert lines[0].split() == ["FID", "KID", "inception", "score", "images", "real", "ones"]
     first = [*SAMPLES.split(), f"{rows[0].scores.fid:.4g}", f"{rows[0].scores.kid:.3g}", "none", "20", "20"]
     assert lines[2].split() == first
     assert lines[5:] == [
+        "15 images against as many have a larger FID than 20, however alike they are",
         "no inception score: the images have no classes",
         "features: means of quarters",
         "lower is better for FID and KID, higher for the inception score; scores by other features, or of other "
@@ -177,12 +180,12 @@ def test_comparison_with_noise_and_with_other_real_images():
 
 
 def test_halves_that_are_too_small_have_no_row():
-    judge = Judge(Means(), 4, "means of quarters")
-    rows = compare(judge, pictures(20, 0), pictures(20, 1), pictures(9, 2))
+    extractor = Extractor(Means(), 4, "means of quarters")
+    rows = compare(extractor, pictures(20, 0), pictures(20, 1), pictures(9, 2))
     assert (rows[2].count, rows[2].scores) == (4, None) and rows[0].against == 9
-    lines = table(judge, rows).splitlines()
+    lines = table(extractor, rows).splitlines()
     assert len(lines) == 8 and lines[4] == f"no row of {REAL}: halves of 4 are too few for 4 features"
-    assert compare(judge, pictures(20, 0), pictures(20, 1), pictures(10, 2))[2].scores is not None
+    assert compare(extractor, pictures(20, 0), pictures(20, 1), pictures(10, 2))[2].scores is not None
 
 
 def test_as_few_images_as_features_are_refused():
@@ -197,7 +200,7 @@ WHOLE = "must be a whole number of at least 1, not '0' (--help explains every fl
 REFUSED = {
     "--samples 0": f"argument --samples: {WHOLE}",
     "--steps 0": f"argument --steps: {WHOLE}",
-    "--steps 1001": "--steps 1001 are more than the 1000 diffusion steps of the training",
+    "--steps 1001": "--steps 1001 does not divide the 1000 diffusion steps of the training: take 1000",
     "--samples 64": "--samples 64 are too few for 64 features: take at least 65",
     "--features inception": "--samples 66 are too few for 2048 features: take at least 2049",
     "--features inception --samples 2049": "140 validation images are too few for 2048 features: at least 2049 are "
@@ -257,4 +260,4 @@ def test_images_that_are_gone_are_named(checkpoint, evaluate, tmp_path):
 def test_help_begins_with_a_command(program):
     code, out, _ = program(eval, "--help")
     assert code == 0
-    assert "  python -m tasks.diffusion.eval --checkpoint results/digits/small_unet/GoLU/checkpoint_0.pth\n" in out
+    assert "  python -m tasks.diffusion.eval --checkpoint results/digits/tiny_unet/GoLU/checkpoint_0.pth\n" in out

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from tasks.diffusion import classifier
-from tasks.diffusion.classifier import Classifier, classifier_judge, judge_of, train_classifier
-from tasks.diffusion.features import INCEPTION_URL, features_of, inception_judge
+from tasks.diffusion.classifier import Classifier, classifier_extractor, extractor_of, train_classifier
+from tasks.diffusion.features import INCEPTION_URL, features_of, inception_extractor
 from tasks.diffusion.pictures import open_pictures
 from tasks.diffusion.real import read_images
 from workbench.cli.errors import UserError
@@ -99,7 +99,7 @@ def test_the_classifier_learns_and_is_the_same_every_time(pixels):
     assert torch.get_num_threads() == 2 and torch.equal(before, torch.get_rng_state())
     for a, b in zip(first.network.state_dict().values(), again.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-    assert judge_of(first, 10).stored == judge_of(again, 10).stored
+    assert extractor_of(first, 10).stored == extractor_of(again, 10).stored
     assert not any(each.requires_grad for each in first.network.parameters()) and not first.network.training
 
 
@@ -116,33 +116,33 @@ def test_images_without_classes_are_turned(pixels):
     right = [features_of(trained.network, images.rot90(turns, (2, 3))).logits.argmax(1) == turns for turns in range(4)]
     assert all(each.double().mean() > 0.5 for each in right)
     assert trained.accuracy == torch.cat(right).double().mean().item()
-    judge = judge_of(trained, 1)
-    assert judge.meaning.startswith("64 of a classifier of quarter turns, right on ") and not judge.warning
-    assert features_of(judge.network, images).logits is None  # a score by turns would say nothing of classes
+    extractor = extractor_of(trained, 1)
+    assert extractor.meaning.startswith("64 of a classifier of quarter turns, right on ") and not extractor.warning
+    assert features_of(extractor.network, images).logits is None  # a score by turns would say nothing of classes
 
 
 def test_a_classifier_that_has_learnt_nothing_is_said_to(digits):
     images = torch.randint(256, (300, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(300) % 10
     trained = train_classifier((images[:200], labels[:200]), (images[200:], labels[200:]), 10, steps=10)
-    warning = judge_of(trained, 10).warning
+    warning = extractor_of(trained, 10).warning
     right = f"right on {trained.accuracy:.1%} of the validation images, by chance 10.0%"
     assert warning == f"the classifier has learnt little ({right}), so these scores are worth little"
 
 
 def test_the_classifier_is_trained_once(digits, tmp_path, capsys, fewer_steps):
-    first = classifier_judge(digits, "400+200 images", 1, 8, tmp_path / "made")
+    first = classifier_extractor(digits, "400+200 images", 1, 8, tmp_path / "made")
     (path,) = (tmp_path / "made").iterdir()
     out, err = capsys.readouterr()
     assert err == "" and f"stored in {path}\n" in out
     assert "training a classifier on 400 training images, once for all models\n" in out
     assert path.name.startswith("classifier_8x8x1_")
-    again = classifier_judge(digits, "400+200 images", 1, 8, tmp_path / "made")
+    again = classifier_extractor(digits, "400+200 images", 1, 8, tmp_path / "made")
     assert capsys.readouterr() == ("", "")
     assert again.stored == first.stored and again.meaning == first.meaning and first.stored["file"] == str(path)
     images, _ = read_images(digits.val, 30, 1, 8)
     assert torch.equal(features_of(first.network, images).values, features_of(again.network, images).values)
-    classifier_judge(digits, "others", 1, 8, tmp_path / "made")
+    classifier_extractor(digits, "others", 1, 8, tmp_path / "made")
     assert len(list((tmp_path / "made").iterdir())) == 2
 
 
@@ -150,7 +150,7 @@ def test_a_stored_classifier_that_is_broken_or_anothers_is_named_and_trained_aga
     digits, tmp_path, capsys, fewer_steps
 ):
     def judged():
-        stored = classifier_judge(digits, "these", 1, 8, tmp_path).stored
+        stored = classifier_extractor(digits, "these", 1, 8, tmp_path).stored
         return stored, capsys.readouterr().err
 
     expected, _ = judged()
@@ -205,7 +205,7 @@ class Planted:
 
 def refusal(weights):
     with pytest.raises(UserError) as raised:
-        inception_judge(weights)
+        inception_extractor(weights)
     return str(raised.value)
 
 
@@ -230,11 +230,13 @@ def test_inception_needs_its_weights(torch_fidelity, tmp_path):
 def test_inception_sees_grey_images_in_three_channels_and_names_its_weights(torch_fidelity, tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2)}, path)
-    judge = inception_judge(path)
-    assert judge.num_features == 2048
-    assert re.fullmatch(r"2048 of Inception \(weights [0-9a-f]{8}\)", judge.meaning)
-    assert judge.warning == (f"{path} is not pt_inception-2015-12-05-6726825d.pth: its scores are not those of papers")
-    found = features_of(judge.network, torch.full((4, 1, 5, 5), 9, dtype=torch.uint8))
+    extractor = inception_extractor(path)
+    assert extractor.num_features == 2048
+    assert re.fullmatch(r"2048 of Inception \(weights [0-9a-f]{8}\)", extractor.meaning)
+    assert extractor.warning == (
+        f"{path} is not pt_inception-2015-12-05-6726825d.pth: its scores are not those of papers"
+    )
+    found = features_of(extractor.network, torch.full((4, 1, 5, 5), 9, dtype=torch.uint8))
     assert torch.equal(found.values, torch.full((4, 3), 9.0, dtype=torch.float64)) and found.logits.shape == (4, 2)
 
 
@@ -246,9 +248,9 @@ def test_inception_of_torch_fidelity(tmp_path):
         patch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
         network = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
     torch.save(network.state_dict(), path)
-    judge = inception_judge(path)
+    extractor = inception_extractor(path)
     images = torch.randint(256, (3, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    found = features_of(judge.network, images, batch_size=2)
+    found = features_of(extractor.network, images, batch_size=2)
     values, logits = network(images)
     assert found.values.shape == (3, 2048) and found.logits.shape == (3, 1008)
     assert torch.allclose(found.values.float(), values, rtol=1e-4, atol=1e-5)

@@ -4,20 +4,26 @@ import json
 import shlex
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, UNet2DModel
+from PIL import Image
 from torch import nn
 from torchvision import transforms
 from torchvision.datasets.folder import default_loader
+from torchvision.transforms.functional import pil_to_tensor
 
 from golu import GoLU, find_activations
 from tasks.diffusion.models import build_unet
 from tasks.diffusion.recipes import RECIPES
+from tasks.diffusion.sampling import Sampler, draw, first_noise, load
 from tasks.diffusion.train_ddp import PROGRAM
+from tasks.diffusion.transforms import transform
 from tests.celeba_miniature import write
 from tests.conftest import PLAIN, TORCHRUN, in_processes
+from workbench.output.pictures import grid
 from workbench.training.launch import launched
 from workbench.training.loop import Loop
 from workbench.training.runs import StoredRun
@@ -205,7 +211,7 @@ def test_the_command_of_the_specification(data, tmp_path):
     """In two processes, on a miniature of CelebA, only made smaller by further flags."""
     command = (
         f"--num_workers 1 --save_dir {tmp_path} --data_dir {data} --seed 3 --activation GoLU --batch-size 6 --epochs 2 "
-        "--image-size 16 --channels 8 16 --norm-groups 4 --samples 4 --sample-steps 2 --device cpu"
+        "--image-size 16 --channels 8 16 --norm-groups 4 --samples 4 --sample-steps 2 --device cpu --dropout 0"
     )
     done = in_processes(TORCHRUN, "tasks.diffusion.train_ddp", *shlex.split(command))
     assert done.returncode == 0, done.stderr
@@ -214,14 +220,56 @@ def test_the_command_of_the_specification(data, tmp_path):
     assert results["configuration"]["overall_batch"] == 12
     assert results["configuration"]["data"].startswith("24+8 images ")
     assert (folder / "pictures_3/epoch_1.png").exists() and (folder / "pictures_3/epoch_2.png").exists()
-    losses = []
-    for name, launch, batch in (("one", PLAIN, 12), ("two", TORCHRUN, 6)):
-        more = f"{command} --dropout 0 --save_dir {tmp_path / name} --batch-size {batch} --sample-every 0"
-        done = in_processes(launch, "tasks.diffusion.train_ddp", *shlex.split(more))
-        assert done.returncode == 0, done.stderr
-        trace = json.loads((tmp_path / name / "celeba/ddpm_unet/GoLU/opt_trace_3.json").read_text())
-        losses.append([entry["val_loss"] for entry in trace])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    alone = f"{command} --save_dir {tmp_path / 'one'} --batch-size 12 --sample-every 0"
+    done = in_processes(PLAIN, "tasks.diffusion.train_ddp", *shlex.split(alone))
+    assert done.returncode == 0, done.stderr
+    one, two = (
+        [entry["val_loss"] for entry in json.loads((each / "celeba/ddpm_unet/GoLU/opt_trace_3.json").read_text())]
+        for each in (tmp_path / "one", tmp_path)
+    )
+    assert one == pytest.approx(two, rel=1e-5)
+
+
+def test_grids_of_samples_are_drawn_from_the_same_noise_by_the_model_that_judges(data, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    flags = (
+        f"{TINY} --epochs 2 --batch-size 12 --lr 0.01 --ema-decay 0.5 --sample-every 1 --samples 3 --sample-steps 10"
+    )
+    PROGRAM.main(["--data", str(data), "--results", str(tmp_path), *shlex.split(flags)])
+    folder = tmp_path / "celeba/small_unet/GoLU"
+    pictures = {}
+    for epoch in (1, 2):
+        with Image.open(folder / f"pictures_0/epoch_{epoch}.png") as picture:
+            pictures[epoch] = pil_to_tensor(picture)
+    trained, noise = load(folder / "checkpoint_0.pth"), first_noise(0, range(3), (3, 16, 16))
+    assert trained.averaged
+    (samples,) = draw(trained.model, noise, trained.settings, Sampler("ddim", 10))
+    assert pictures[2].equal(grid(samples)) and not pictures[1].equal(pictures[2])
+    plain = load(folder / "checkpoint_0.pth", averaged=False).model
+    assert not pictures[2].equal(grid(*draw(plain, noise, trained.settings, Sampler("ddim", 10))))
+    events = EventAccumulator(str(folder / "tensorboard_0")).Reload()
+    assert [event.step for event in events.Images("pictures")] == [1, 2]
+    assert events.Images("pictures")[1].encoded_image_string == (folder / "pictures_0/epoch_2.png").read_bytes()
+
+
+def test_validation_images_that_are_all_broken_are_named(tmp_path, program):
+    folder = tmp_path / "own"
+    write(folder)
+    for path in sorted((folder / "celeba/img_align_celeba").iterdir())[24:32]:
+        path.write_bytes(b"no image")
+    flags = f"{TINY} --batch-size 12 --epochs 1 --bad-images skip --results {tmp_path / 'results'}"
+    code, _, err = program(PROGRAM, "--data", folder, *shlex.split(flags))
+    assert code == 2 and err.count("warning: ") == 8
+    assert err.splitlines()[-1] == "error: no validation image could be read: see the warnings above"
+
+
+def test_the_ends_of_very_long_pictures_are_cut_off_first():
+    """What is left is what would have been left of all of it."""
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40 * 40, 3), np.uint8))
+    whole = transforms.Resize(20, transforms.InterpolationMode.BOX)(wide)
+    expected = transforms.functional.to_tensor(transforms.CenterCrop(20)(whole)) * 2 - 1
+    assert torch.allclose(transform(20, 3)(wide), expected, atol=1e-6)
 
 
 def test_mixed_precision_is_for_gpus_unless_asked_for(data):

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tasks.diffusion.features import Features, Judge, features_of
+from tasks.diffusion.features import Extractor, Features, features_of
 from tasks.diffusion.scores import Scores, scores
 from workbench.cli.errors import UserError
 from workbench.output.environment import describe
@@ -49,7 +49,7 @@ def require_enough(num_features: int, samples: int, real: int) -> None:
 
 
 def compare(
-    judge: Judge, samples: Tensor, noise: Tensor, real: Tensor, device: str = "cpu",
+    extractor: Extractor, samples: Tensor, noise: Tensor, real: Tensor, device: str = "cpu",
     after_batch: Callable[[int], object] = lambda count: None,
 ) -> list[Row]:  # fmt: skip
     """Compare samples and noise with as many real images, and one half of all real ones with the other.
@@ -58,14 +58,14 @@ def compare(
         samples, noise, real: uint8 (N, C, H, W).
         after_batch: called with the number of images whose features have been computed.
     """
-    found = [features_of(judge.network, each, device, after_batch=after_batch) for each in (samples, noise, real)]
+    found = [features_of(extractor.network, each, device, after_batch=after_batch) for each in (samples, noise, real)]
     half = len(real) // 2
     pairs = [
         (SAMPLES, found[0], found[2][: len(samples)]),
         (NOISE, found[1], found[2][: len(noise)]),
         (REAL, found[2][:half], found[2][half : 2 * half]),
     ]
-    return [_row(name, some, others, judge.num_features) for name, some, others in pairs]
+    return [_row(name, some, others, extractor.num_features) for name, some, others in pairs]
 
 
 def _row(name: str, some: Features, others: Features, num_features: int) -> Row:
@@ -73,7 +73,7 @@ def _row(name: str, some: Features, others: Features, num_features: int) -> Row:
     return Row(name, len(some), len(others), None if few else scores(some, others))
 
 
-def table(judge: Judge, rows: Sequence[Row]) -> str:
+def table(extractor: Extractor, rows: Sequence[Row]) -> str:
     """Lay out the scores for a terminal, and say what they are by."""
     head = ["", "FID", "KID", "inception score", "images", "real ones"]
     lines, scored = [head], [each for each in rows if each.scores]
@@ -84,25 +84,28 @@ def table(judge: Judge, rows: Sequence[Row]) -> str:
         inception = _with_deviation(found.inception_score, found.inception_deviation)
         lines.append([each.name, f"{found.fid:.4g}", kid, inception, f"{each.count}", f"{each.against}"])
     notes = [
-        f"no row of {each.name}: halves of {each.count} are too few for {judge.num_features} features"
+        f"no row of {each.name}: halves of {each.count} are too few for {extractor.num_features} features"
         for each in rows
         if each.scores is None
     ]
+    least, most = min(each.count for each in scored), max(each.count for each in scored)
+    if least < most:
+        notes.append(f"{least} images against as many have a larger FID than {most}, however alike they are")
     if all(each.scores.inception_score is None for each in scored if each.scores):
         notes.append("no inception score: the images have no classes")
     notes += [
-        f"features: {judge.meaning}",
+        f"features: {extractor.meaning}",
         "lower is better for FID and KID, higher for the inception score; scores by other features, or of other "
         "numbers of images, cannot be compared with these",
     ]
     return "\n".join([plain_table(lines), *notes])
 
 
-def record(judge: Judge, rows: Sequence[Row], device: str) -> dict[str, Any]:
+def record(extractor: Extractor, rows: Sequence[Row], device: str) -> dict[str, Any]:
     """Return the scores, what they are by, and where they come from, for JSON."""
     versions = {each: metadata.version(each) for each in ("diffusers", "torchmetrics")}
     return {
-        "features": {"number": judge.num_features, **judge.stored},
+        "features": {"number": extractor.num_features, **extractor.stored},
         "scores": [asdict(each) for each in rows],
         "environment": describe(device) | versions,
     }
