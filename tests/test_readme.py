@@ -29,6 +29,7 @@ COMPARISONS = {
         "compare_pydoc_topics",
     ],
     "docs/tasks/dense_prediction.md": ["compare_scenes"],
+    "docs/tasks/diffusion.md": ["compare_diffusion_digits"],
 }
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
