@@ -210,7 +210,8 @@ def refusal(weights):
 
 
 def test_inception_needs_torch_fidelity(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    for name in ("torch_fidelity", "torch_fidelity.feature_extractor_inceptionv3"):
+        monkeypatch.setitem(sys.modules, name, None)
     assert refusal(tmp_path) == "--features inception needs torch-fidelity: pip install torch-fidelity"
 
 
