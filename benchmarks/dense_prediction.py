@@ -15,10 +15,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from benchmarks import report
-from benchmarks.epochs import Epoch, measured_twice, rows, text
+from benchmarks.epochs import Epoch, add_flags, measured_twice, rows, text, without_evaluation
 from benchmarks.training import loop_epoch
 from tasks.table import program_of
-from workbench.cli.arguments import positive_int
 from workbench.cli.errors import run
 from workbench.training.launch import Machine, check_device, launched
 from workbench.training.seeding import seed_everything
@@ -78,16 +77,14 @@ def opened(name: str, folder: Path, images: int, device: str) -> CocoTask:
         settings = replace(settings, aspect_ratio_group_factor=0, lr_steps=())
     task = program.task_class(settings, Source("scenes", folder, limit_train=images), Machine(device))
     task.open(torch.device(device))
-    task.evaluate = lambda *_: {each.key: 0.0 for each in task.metrics}  # type: ignore[method-assign]
     assert isinstance(task, CocoTask)
+    without_evaluation(task)
     return task
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = report.parser("dense_prediction", __doc__)
-    parser.add_argument("--steps", type=positive_int, default=12, help="steps of an epoch, the unit that is timed")
-    parser.add_argument("--rounds", type=positive_int, default=6, help="epochs of each model; medians are reported")
-    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads")
+    add_flags(parser, steps=12, rounds=6)
     options = report.parse(parser, arguments)
     check_device(options.device)
     torch.set_num_threads(options.threads)

@@ -11,33 +11,24 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from benchmarks import report
-from benchmarks.epochs import Epoch, measured_twice, rows, text
+from benchmarks.epochs import Epoch, add_flags, measured_twice, rows, text, without_evaluation
 from benchmarks.training import loop_epoch
 from golu.activations import compared_activations
 from tasks.diffusion.recipes import RECIPES
-from tasks.diffusion.settings import Settings
-from tasks.diffusion.task import PRECISIONS, Diffusion
-from workbench.cli.arguments import positive_int
+from tasks.diffusion.settings import PRECISIONS, Settings
+from tasks.diffusion.task import Diffusion
 from workbench.cli.errors import run
 from workbench.training.launch import Machine, check_device, launched
-from workbench.training.sampling import Sampling
 from workbench.training.seeding import seed_everything
 from workbench.training.task import Source
 from workbench.vision.files import Split
 
 NAMES = sorted(compared_activations(), key=lambda name: name != "Swish")  # what UNets have comes first
-
-
-class Unevaluated(Diffusion):
-    """Trains, and measures nothing else."""
-
-    def evaluate(self, model: nn.Module, sampling: Sampling, accelerator: object) -> dict[str, float]:
-        return {each.key: 0.0 for each in self.metrics}
 
 
 class Samples:
@@ -97,18 +88,16 @@ def plain_epoch(task: Diffusion, device: str) -> Epoch:
 
 def opened(settings: Settings, images: int, device: str) -> Diffusion:
     """The task on so many images, an epoch at a time."""
-    task = Unevaluated(
-        settings, Source("digits", limit_train=images), Machine(device, workers=0 if device == "cpu" else 8)
-    )
+    machine = Machine(device, workers=0 if device == "cpu" else 8)
+    task = Diffusion(settings, Source("digits", limit_train=images), machine)
     task.open(torch.device(device))
+    without_evaluation(task)
     return task
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = report.parser("diffusion", __doc__)
-    parser.add_argument("--steps", type=positive_int, default=10, help="steps of an epoch, the unit that is timed")
-    parser.add_argument("--rounds", type=positive_int, default=6, help="epochs of each model; medians are reported")
-    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads")
+    add_flags(parser, steps=10, rounds=6)
     options = report.parse(parser, arguments)
     check_device(options.device)
     torch.set_num_threads(options.threads)

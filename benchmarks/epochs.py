@@ -4,8 +4,24 @@ import statistics
 from collections.abc import Callable
 
 from benchmarks import report
+from workbench.cli.arguments import Parser, positive_int
+from workbench.training.task import Task
 
 Epoch = Callable[[], float]  # trains for an epoch and returns its seconds
+
+
+def without_evaluation(task: Task) -> None:
+    """Have a task train, and measure nothing else."""
+    task.evaluate = lambda *_: {each.key: 0.0 for each in task.metrics}  # type: ignore[method-assign]
+
+
+def add_flags(parser: Parser, steps: int, rounds: int) -> None:
+    """Add the flags that say what is timed, and how often."""
+    parser.add_argument("--steps", type=positive_int, default=steps, help="steps of an epoch, the unit that is timed")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=rounds, help="epochs of each model; medians are reported"
+    )
+    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads")
 
 
 def measured(epochs: dict[str, Epoch], rounds: int) -> dict[str, list[float]]:

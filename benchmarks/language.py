@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import report
-from benchmarks.epochs import Epoch, measured_twice, rows, text
+from benchmarks.epochs import Epoch, measured_twice, rows, text, without_evaluation
 from golu.activations import compared_activations
 from tasks.gpt.config import RECIPES
 from tasks.gpt.settings import Settings
@@ -115,18 +115,12 @@ def plain_epoch(settings: Settings, tokens: TokenFiles, device: str, compile: bo
     return epoch
 
 
-class Unevaluated(LanguageModelling):
-    """Trains, and measures nothing else."""
-
-    def evaluate(self, model: nn.Module, sampling: object, accelerator: object) -> dict[str, float]:
-        return {each.key: 0.0 for each in self.metrics}
-
-
 def loop_epoch(accelerator, settings: Settings, tokens: TokenFiles, compile: bool, activation: str) -> Epoch:  # type: ignore[no-untyped-def]
     """The same as tasks.gpt.train does it, of one model that goes on learning."""
     device = accelerator.device.type
-    task = Unevaluated(settings, Source("random"), Machine(device, compile=compile))
+    task = LanguageModelling(settings, Source("random"), Machine(device, compile=compile))
     task.take(tokens, accelerator.device)
+    without_evaluation(task)
     seed_everything(0)
     model = task.model(activation)
     task.model = lambda activation: model  # type: ignore[method-assign]

@@ -25,7 +25,7 @@ from workbench.cli.errors import UserError
 from workbench.cli.progress import Progress
 from workbench.output.storage import prepare_folder, write_bytes
 from workbench.training.checkpoint import read
-from workbench.training.seeding import generator_for, seed_everything
+from workbench.training.seeding import generator_for, own_random_numbers
 from workbench.vision.files import Split
 
 NUM_FEATURES, TURNS = 64, 4
@@ -93,8 +93,7 @@ def train_classifier(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums of several threads round in other ways
     try:
-        with torch.random.fork_rng(devices=[]):
-            seed_everything(0)
+        with own_random_numbers(0):
             network = Classifier(images.shape[1], images.shape[2], count)
         optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)

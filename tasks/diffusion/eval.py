@@ -7,8 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from tasks.diffusion.classifier import NUM_FEATURES, classifier_extractor, shared_folder
 from tasks.diffusion.comparison import compare, record, require_enough, table
 from tasks.diffusion.features import INCEPTION_FEATURES, inception_extractor
@@ -29,7 +27,7 @@ from workbench.cli.errors import UserError, run
 from workbench.cli.progress import Progress
 from workbench.output.pictures import grid, save_picture
 from workbench.output.storage import prepare_folder, write_json
-from workbench.training.launch import check_device, to_device
+from workbench.training.launch import chosen_device, to_device
 from workbench.training.memory import keep_freed_memory
 
 NUMBER_OF_FEATURES = {"classifier": NUM_FEATURES, "inception": INCEPTION_FEATURES}
@@ -47,13 +45,12 @@ features, or of other numbers of images, cannot be compared."""
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    check_device(options.device)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(options.device)
     if device == "cpu":
         keep_freed_memory()
     trained = load(options.checkpoint, options.average)
     sampler = sampler_of(options, trained.settings)
-    split, data = open_same(trained.configuration, options.data)
+    split = open_same(trained.configuration, options.data)
     require_enough(NUMBER_OF_FEATURES[options.features], options.samples, len(split.val))
     extractor = inception_extractor(options.weights) if options.features == "inception" else None
     seed = options.checkpoint.stem.removeprefix("checkpoint_")
@@ -65,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     channels, size, _ = trained.shape
     if extractor is None:
         folder = options.classifiers or shared_folder(options.checkpoint, trained.configuration)
-        extractor = classifier_extractor(split, data, channels, size, folder, skip)
+        extractor = classifier_extractor(split, trained.configuration["data"], channels, size, folder, skip)
     if extractor.warning:
         print(f"warning: {extractor.warning}", file=sys.stderr)
     real, _ = read_images(split.val, 2 * options.samples, channels, size, skip)

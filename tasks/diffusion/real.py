@@ -45,8 +45,8 @@ class _Some:
         return self.pictures.fingerprint()
 
 
-def open_same(configuration: Mapping[str, Any], data: Path) -> tuple[Split, str]:
-    """Open the pictures that a model was trained and validated on, and return their fingerprint too.
+def open_same(configuration: Mapping[str, Any], data: Path) -> Split:
+    """Open the pictures that a model was trained and validated on.
 
     Args:
         configuration: of the training.
@@ -62,7 +62,7 @@ def open_same(configuration: Mapping[str, Any], data: Path) -> tuple[Split, str]
             f"the model was trained on other images ({wanted}) than those of {configuration['dataset']} in {data} "
             f"({found}): give the folder of its own with --data"
         )
-    return split, found
+    return split
 
 
 def read_images(

@@ -25,7 +25,7 @@ from workbench.cli.errors import UserError, run
 from workbench.cli.progress import Progress
 from workbench.output.pictures import grid, save_animation, save_picture
 from workbench.output.storage import prepare_folder
-from workbench.training.launch import check_device, to_device
+from workbench.training.launch import chosen_device, to_device
 
 DESCRIPTION = """\
 Draw images from a trained diffusion model. The checkpoint has all that it takes.
@@ -53,12 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="write interpolation.png too: N images from the first sample to the second, their noise mixed (ddim)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    check_device(options.device)
+    device = chosen_device(options.device)
     if options.interpolate == 1 or (options.interpolate and options.sampler != "ddim"):
         raise UserError("--interpolate takes at least 2 images, and --sampler ddim: ddpm's noise would hide the way")
     trained = load(options.checkpoint, options.average)
     sampler = sampler_of(options, trained.settings)
-    to_device(trained.model, options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    to_device(trained.model, device)
     prepare_folder(options.output)
     print(f"wrote {', '.join(map(str, write(trained, sampler, options)))}")
 

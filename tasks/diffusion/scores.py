@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from tasks.diffusion.features import Features
+from workbench.training.seeding import own_random_numbers
 
 KID_SUBSETS, KID_SUBSET = 100, 1000  # the usual ones
 SPLITS, LEAST_SPLIT = 10, 100  # of the inception score: the usual ten, but no smaller ones
@@ -47,10 +47,9 @@ class _Given(nn.Module):
 
 
 @contextmanager
-def _seeded() -> Iterator[None]:
-    """Choose the same subsets every time, and leave the random numbers of the caller alone."""
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        torch.default_generator.manual_seed(0)
+def _quiet() -> Iterator[None]:
+    """Choose the same subsets every time, and be silent about memory."""
+    with own_random_numbers(0), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Metric `.*` will save all extracted features in buffer")
         yield
 
@@ -88,7 +87,7 @@ def kernel_distance(samples: Features, real: Features) -> tuple[float, float | N
 
     size = min(KID_SUBSET, len(samples), len(real))
     subsets = 1 if size == max(len(samples), len(real)) else KID_SUBSETS
-    with _seeded():
+    with _quiet():
         metric = KernelInceptionDistance(_Given(samples.values.shape[1]), subsets=subsets, subset_size=size)
         metric.update(real.values, real=True)
         metric.update(samples.values, real=False)
@@ -102,7 +101,7 @@ def inception_score(logits: Tensor) -> tuple[float, float | None]:
 
     splits = max(1, min(SPLITS, len(logits) // LEAST_SPLIT))
     likely = logits.log_softmax(1).clamp_min(-700)  # exp(-700) is the least that is not 0, whose logarithm is none
-    with _seeded(), warnings.catch_warnings():
+    with _quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"std\(\): degrees of freedom is <= 0")
         metric = InceptionScore(_Given(logits.shape[1]), splits=splits)
         metric.update(likely)

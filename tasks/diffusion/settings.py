@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from golu.activations import unknown_name
 from workbench.cli.arguments import non_negative_float, non_negative_int, positive_float, positive_int, unit_float
 from workbench.cli.errors import UserError
 from workbench.cli.settings import setting, several
 
-PRECISIONS = ("no", "fp16", "bf16")
+PRECISIONS = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 from tasks.diffusion.models import build_unet, noise_of
 from tasks.diffusion.pictures import open_pictures
 from tasks.diffusion.sampling import Sampler, draw, first_noise, largest_divisor
-from tasks.diffusion.settings import Settings
+from tasks.diffusion.settings import PRECISIONS, Settings
 from tasks.diffusion.transforms import Noised, transform
 from workbench.cli.errors import UserError
 from workbench.output.pictures import grid, save_picture
-from workbench.training.launch import Machine, check_device, process_count, sum_over_processes, to_device
+from workbench.training.launch import Machine, chosen_device, process_count, sum_over_processes, to_device
 from workbench.training.metrics import Metric
 from workbench.training.runs import StoredRun, position
 from workbench.training.sampling import Sampling
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
 
 SAMPLES_SEED = 0  # of the noise that grids of samples start from: the same for every activation and seed
-PRECISIONS = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 METRICS = (
     Metric(
         "val_loss", "denoising loss",
@@ -52,9 +51,8 @@ class Diffusion(Task):
 
     def __init__(self, settings: Settings, source: Source, machine: Machine) -> None:
         if settings.mixed_precision is None:
-            check_device(machine.device)
-            cuda = torch.cuda.is_available() and machine.device != "cpu"
-            settings = replace(settings, mixed_precision="fp16" if cuda else "no")
+            precision = "fp16" if chosen_device(machine.device) == "cuda" else "no"
+            settings = replace(settings, mixed_precision=precision)
         super().__init__(settings, source, machine)
         self.epochs, self.batch_size = settings.epochs, settings.batch_size * process_count()
         self.clip_norm = settings.grad_clip or None

@@ -19,7 +19,7 @@ from workbench.cli.arguments import Parser, non_negative_float, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.cli.settings import from_configuration
 from workbench.training.checkpoint import read_trained
-from workbench.training.launch import check_device
+from workbench.training.launch import chosen_device
 from workbench.training.seeding import seed_everything
 
 DESCRIPTION = """\
@@ -48,9 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags.add_seed_flag(parser, "seed of the draws")
     flags.add_device_flag(parser)
     options = parser.parse_args(arguments)
-    check_device(options.device)
+    device = chosen_device(options.device)
     model, vocabulary = load(options.checkpoint)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device)
     if any("\ud800" <= each <= "\udfff" for each in options.start):  # what Python makes of other bytes
         raise UserError("--start is no text in UTF-8")

@@ -18,7 +18,7 @@ from tasks.gpt.settings import Settings
 from tasks.gpt.tokens import META, TokenFiles, dataset_folder, open_tokens
 from tasks.gpt.windows import Batch, Windows
 from workbench.cli.errors import UserError
-from workbench.training.launch import Machine, check_device, process_count
+from workbench.training.launch import Machine, chosen_device, process_count
 from workbench.training.optimizers import parameter_groups
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import warmup_and_cosine
@@ -37,9 +37,8 @@ class LanguageModelling(Task):
 
     def __init__(self, settings: Settings, source: Source, machine: Machine) -> None:
         if settings.dtype is None:
-            check_device(machine.device)
-            cuda = torch.cuda.is_available() and machine.device != "cpu"
-            settings = replace(settings, dtype="bfloat16" if cuda else "float32")
+            dtype = "bfloat16" if chosen_device(machine.device) == "cuda" else "float32"
+            settings = replace(settings, dtype=dtype)
         super().__init__(settings, source, machine)
         dataset_folder(source.data, source.dataset)
         self.batch_size, self.samples_per_item = settings.step_sequences, settings.block_size

@@ -50,8 +50,7 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    check_device(device)
-    cpu = device == "cpu" or not torch.cuda.is_available()
+    cpu = chosen_device(device) == "cpu"
     accelerator = Accelerator(cpu=cpu, mixed_precision="no")  # the loop does autocast
     if cpu:
         keep_freed_memory()
@@ -68,6 +67,16 @@ def check_device(device: str | None) -> None:
     """Raise a UserError if CUDA is asked for and there is none, before anything is read or made for it."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here; without the flag the CPU is used")
+
+
+def chosen_device(device: str | None) -> str:
+    """Return "cpu" or "cuda" for what --device says; None: CUDA where there is one.
+
+    Raises:
+        UserError: as `check_device`.
+    """
+    check_device(device)
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def to_device(model: nn.Module, device: torch.device | str) -> nn.Module:

@@ -18,7 +18,7 @@ from workbench.cli.errors import UserError
 from workbench.output.pictures import save_picture
 from workbench.output.storage import prepare_folder, write_json
 from workbench.training.checkpoint import State, read_trained
-from workbench.training.launch import check_device
+from workbench.training.launch import chosen_device
 from workbench.vision.rgb import as_rgb
 
 Found = tuple[Tensor, list[dict[str, Any]]]  # a picture, uint8 (3, H, W), and entries as in COCO's annotations
@@ -64,13 +64,12 @@ class PredictionProgram:
             parser.add_argument("--score-threshold", type=unit_float, default=0.5, metavar="X", help=least)
         flags.add_device_flag(parser)
         options = parser.parse_args(arguments)
-        check_device(options.device)
+        device = chosen_device(options.device)
         flags.require_distinct("the command line", [each.stem for each in options.images])
         pictures = [options.output / f"{each.stem}.png" for each in options.images]
         for path in {each.resolve() for each in pictures} & {each.resolve() for each in options.images}:
             raise UserError(f"the image {path} would be overwritten: choose another --output")
         images = [read_image(each) for each in options.images]
-        device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         model, names, configuration = self._load(options.checkpoint)
         model.to(device)
         prepare_folder(options.output)
