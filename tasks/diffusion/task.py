@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,13 @@ from workbench.cli.errors import UserError
 from workbench.output.pictures import grid, save_picture
 from workbench.training.launch import Machine, chosen_device, process_count, sum_over_processes, to_device
 from workbench.training.metrics import Metric
-from workbench.training.runs import StoredRun, position
+from workbench.training.runs import StoredRun
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import tabulate
-from workbench.training.task import Source, Task
-from workbench.vision.reading import FromFiles
+from workbench.training.task import Source
+from workbench.vision.file_task import FileTask
+from workbench.vision.files import Split
+from workbench.vision.reading import Join
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,10 +45,11 @@ METRICS = (
 Batch = tuple[Tensor, Tensor, Tensor]  # images (N, C, H, W) from -1 to 1, as much noise, time steps int64 (N,)
 
 
-class Diffusion(Task):
+class Diffusion(FileTask):
     """Learn to predict the noise in images; the batch size is that of a process."""
 
     settings: Settings
+    split: Split
     metrics = METRICS
 
     def __init__(self, settings: Settings, source: Source, machine: Machine) -> None:
@@ -58,43 +61,24 @@ class Diffusion(Task):
         self.clip_norm = settings.grad_clip or None
         self.autocast = PRECISIONS[str(settings.mixed_precision)]
         self.noise = noise_of(settings)
-        self._batches: FromFiles | None = None
 
     def configuration(self) -> dict[str, Any]:
-        return super().configuration() | {"overall_batch": self.batch_size, "bad_images": self.source.bad_images}
+        return super().configuration() | {"overall_batch": self.batch_size}
 
     # Data
 
-    def open(self, device: torch.device) -> None:
-        source, self.device = self.source, device
-        self.split = open_pictures(source.dataset, source.data, source.limit_train, source.limit_val)
-        self._fingerprint, self.count = self.split.fingerprint(), len(self.split.train)
-
-    def fingerprint(self) -> str:
-        return self._fingerprint
+    def open_split(self) -> Split:
+        source = self.source
+        return open_pictures(source.dataset, source.data, source.limit_train, source.limit_val)
 
     @property
     def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
         """Return the channels of the images, so that a checkpoint is all that sampling needs."""
         return {"image_channels": self.split.channels}
 
-    @property
-    def batches(self) -> FromFiles:
-        """Return what reads the images; its workers start with the first batch."""
-        if self._batches is None:
-            size, channels = self.settings.image_size, self.split.channels
-            joins = [
-                Noised(transform(size, channels, mirror), self.settings.timesteps)
-                for mirror in (self.settings.mirror, False)
-            ]
-            self._batches = FromFiles(
-                self.split.train, self.split.val, (joins[0], joins[1]), self.device, self.machine.workers,
-                self.source.bad_images == "skip",
-            )  # fmt: skip
-        return self._batches
-
-    def training(self, sampling: Sampling, epoch: int, first: int) -> Iterator[list[Batch]]:
-        return self.batches.training(sampling, epoch, first)
+    def joins(self) -> tuple[Join, Join]:
+        size, channels, steps = self.settings.image_size, self.split.channels, self.settings.timesteps
+        return Noised(transform(size, channels, self.settings.mirror), steps), Noised(transform(size, channels), steps)
 
     # Model
 
@@ -132,7 +116,7 @@ class Diffusion(Task):
 
     def evaluate(self, model: nn.Module, sampling: Sampling, accelerator: Accelerator) -> dict[str, float]:
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for batch in self.batches.validation(sampling):
+        for batch in self.validation(sampling):
             errors = (self.predict(model, batch).float() - batch[1]).square().flatten(1).mean(1)
             sums += torch.stack([errors.double().sum(), errors.new_tensor(len(errors)).double()])
         total, count = sum_over_processes(accelerator, sums).tolist()
@@ -142,19 +126,13 @@ class Diffusion(Task):
 
     def after_evaluation(self, model: nn.Module, run: StoredRun, entry: Mapping[str, Any]) -> None:
         """Draw samples, always from the same noise."""
-        settings, (_, at), every = self.settings, position(entry), self.settings.sample_every
-        if every == 0 or (at % every and at != self.epochs):
+        settings, path = self.settings, self.picture_due(run, entry, self.settings.sample_every)
+        if path is None:
             return
         shape = (self.split.channels, settings.image_size, settings.image_size)
         noise = first_noise(SAMPLES_SEED, range(settings.samples), shape)
         sampler = Sampler("ddim", largest_divisor(settings.timesteps, settings.sample_steps))
-        path = run.picture_path(entry)
-        path.parent.mkdir(exist_ok=True)
         save_picture(path, grid(draw(model.eval(), noise, settings, sampler)[-1]))
-
-    def example(self) -> Batch:
-        (batch, *_) = next(self.training(self.sampling(seed=0), 0, 0))
-        return batch
 
     def predict(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the noise that the model sees in the noisy images."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from workbench.output.pictures import save_picture
 from workbench.training.launch import Machine, process_count
 from workbench.training.runs import position
-from workbench.training.sampling import Sampling
-from workbench.training.task import Batch, Source, Task
+from workbench.training.task import Source
 from workbench.vision.coco.annotations import Picture
 from workbench.vision.coco.drawing import grid
 from workbench.vision.coco.pictures import CocoSplit, folder_of, open_coco
-from workbench.vision.reading import FromFiles, Join
+from workbench.vision.file_task import FileTask
 from workbench.vision.weights import backbone_name, torchvision_weights, trained_backbone
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ SHOWN = 4  # validation images in a picture of predictions
 Legend = Mapping[int, str] | None  # the classes by number; None: the picture itself names them
 
 
-class CocoTask(Task):
+class CocoTask(FileTask):
     """Learn from images with annotations; the batch size is that of a process, as in torchvision's references.
 
     A subclass sets `masks`, and gives `target`, `learnt`, `joins`, `collate`, `backbone` and `compared`. Its settings
@@ -36,6 +35,8 @@ class CocoTask(Task):
 
     masks: bool  # whether annotations have to have masks
     categories: dict[int, str]  # once the data are open
+    split: CocoSplit
+    val_batch = 1
 
     def __init__(self, settings: Any, source: Source, machine: Machine) -> None:
         super().__init__(settings, source, machine)
@@ -44,7 +45,6 @@ class CocoTask(Task):
         self.autocast = torch.float16 if settings.amp else None
         self.epochs, self.print_every = settings.epochs, settings.print_freq
         self.batch_size = settings.batch_size * process_count()
-        self._batches: FromFiles | None = None
 
     # What a subclass gives
 
@@ -54,14 +54,6 @@ class CocoTask(Task):
 
     def learnt(self, picture: Picture) -> bool:
         """Tell whether there is anything to learn from a picture."""
-        raise NotImplementedError
-
-    def joins(self) -> tuple[Join, Join]:
-        """Make the transforms of training and of validation images, each with its target."""
-        raise NotImplementedError
-
-    def collate(self, samples: list[Any]) -> Batch:
-        """Make a batch."""
         raise NotImplementedError
 
     def backbone(self, model: nn.Module) -> nn.Module:
@@ -75,47 +67,21 @@ class CocoTask(Task):
     # Data
 
     def configuration(self) -> dict[str, Any]:
-        return super().configuration() | {"overall_batch": self.batch_size, "bad_images": self.source.bad_images}
+        return super().configuration() | {"overall_batch": self.batch_size}
+
+    def open_split(self) -> CocoSplit:
+        source = self.source
+        limits = (source.limit_train, source.limit_val)
+        return open_coco(source.dataset, source.data, self.target, self.learnt, limits, self.masks)
 
     def open(self, device: torch.device) -> None:
-        source, self.device = self.source, device
-        limits = (source.limit_train, source.limit_val)
-        self.split: CocoSplit = open_coco(source.dataset, source.data, self.target, self.learnt, limits, self.masks)
-        self._fingerprint = self.split.fingerprint()
-        self.categories, self.count = self.split.categories, len(self.split.train)
-
-    def fingerprint(self) -> str:
-        return self._fingerprint
-
-    @property
-    def size(self) -> str:
-        return f"{self.count} training and {len(self.split.val)} validation images"
+        super().open(device)
+        self.categories = self.split.categories
 
     @property
     def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
         """Return the categories, so that a checkpoint is all that predicting needs."""
         return {"categories": self.categories}
-
-    @property
-    def batches(self) -> FromFiles:
-        """Return what reads the images, one at a time for validation; its workers start with the first batch."""
-        if self._batches is None:
-            self._batches = FromFiles(
-                self.split.train, self.split.val, self.joins(), self.device, self.machine.workers,
-                self.source.bad_images == "skip", self.collate, val_batch=1,
-            )  # fmt: skip
-        return self._batches
-
-    def training(self, sampling: Sampling, epoch: int, first: int) -> Iterator[list[Batch]]:
-        return self.batches.training(sampling, epoch, first)
-
-    def validation(self, sampling: Sampling) -> Iterator[Batch]:
-        """Yield this process's share of the validation images, one by one."""
-        return self.batches.validation(sampling)
-
-    def example(self) -> Batch:
-        (batch, *_) = next(self.training(self.sampling(seed=0), 0, 0))
-        return batch
 
     # Weights
 
@@ -137,15 +103,13 @@ class CocoTask(Task):
 
     def after_evaluation(self, model: nn.Module, run: StoredRun, entry: Mapping[str, Any]) -> None:
         """Draw validation images with what is in them, and beside it what the model finds."""
-        (axis, at), every = position(entry), self.settings.picture_every
-        if every == 0 or (at % every and at != self.epochs):
+        path = self.picture_due(run, entry, self.settings.picture_every)
+        if path is None:
             return
         val, (_, join) = self.split.val, self.joins()
         shown = range(0, len(val), max(1, len(val) // SHOWN))[:SHOWN]
         samples = [join(*val[each]) for each in shown]
         with torch.inference_mode():
             pairs, legend = self.compared(model, samples)
-        title = f"{run.model}, {run.dataset}, {run.activation}, seed {run.seed}, {axis} {at}"
-        path = run.picture_path(entry)
-        path.parent.mkdir(exist_ok=True)
+        title = f"{run.model}, {run.dataset}, {run.activation}, seed {run.seed}, {' '.join(map(str, position(entry)))}"
         save_picture(path, grid(pairs, legend, title))
