@@ -1,9 +1,13 @@
-"""Programs in a process of their own that is killed, or interrupted, at a step."""
+"""Programs that are killed or interrupted at a step, in a process of their own, or whose disk is full."""
 
+import errno
 import functools
 import os
+import shutil
 import signal
 import sys
+from contextlib import contextmanager
+from unittest import mock
 
 from workbench.cli.errors import run
 
@@ -38,3 +42,17 @@ def kill_at(step, folder):
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)
+
+
+@contextmanager
+def disk_full_after(files):
+    """Within the block so many files are copied, and then the disk is full."""
+    left = iter(range(files))
+
+    def copy(source, target, *more, true=shutil.copyfileobj):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        true(source, target, *more)
+
+    with mock.patch.object(shutil, "copyfileobj", copy):
+        yield

@@ -1,6 +1,5 @@
 """python -m tasks.image_classification.setup_dataset."""
 
-import errno
 import hashlib
 import io
 import os
@@ -18,7 +17,7 @@ from torchvision.datasets import imagenet as torchvision_imagenet
 
 from tasks.image_classification import setup_dataset
 from tests.imagenet_miniature import DEVKIT, META, TRAIN, VAL, jpeg, pack, train_names, val_names, write_archives
-from tests.tasks.forked import forked, kill_at
+from tests.tasks.forked import disk_full_after, forked, kill_at
 
 ROOT = Path(__file__).parents[2]
 OWN = "--skip-checksum"
@@ -253,16 +252,8 @@ def test_ctrl_c(folder, killed, resumes, tmp_path):
     resumes()
 
 
-def test_the_disk_is_full(folder, call, resumes, monkeypatch):
-    calls = iter(range(100))
-
-    def copy(source, target, *more, true=shutil.copyfileobj):
-        if next(calls) >= 11:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        true(source, target, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfileobj", copy)
+def test_the_disk_is_full(folder, call, resumes):
+    with disk_full_after(11):
         code, _, err = call(OWN, "--workers", 1)
     assert (code, err) == (2, "error: No space left on device; when that is mended, the same command resumes\n")
     assert not list(folder.glob(".partial-*")) and (folder / setup_dataset.UNPACKING).exists()

@@ -15,7 +15,7 @@ from torchvision.datasets import CelebA
 from tasks.diffusion import prepare_celeba
 from tests import celeba_miniature
 from tests.celeba_miniature import ARCHIVE, IMAGES, PARTITION, images, pack
-from tests.tasks.forked import forked, kill_at
+from tests.tasks.forked import disk_full_after, forked, kill_at
 from workbench.output.lock import held
 
 PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
@@ -292,16 +292,8 @@ def test_ctrl_c(folder, killed, call, tmp_path):
     assert call()[0] == 0 and unpacked(folder) == images()
 
 
-def test_the_disk_is_full(folder, call, monkeypatch):
-    calls = iter(range(100))
-
-    def copy(source, target, *more, true=shutil.copyfileobj):
-        if next(calls) >= 11:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        true(source, target, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfileobj", copy)
+def test_the_disk_is_full(folder, call):
+    with disk_full_after(11):
         assert call() == (2, "", f"error: No space left on device{AGAIN}")
     assert {each.name for each in folder.iterdir()} == {ARCHIVE, PARTITION}
     assert call()[0] == 0 and unpacked(folder) == images()
