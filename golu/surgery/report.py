@@ -1,0 +1,130 @@
+"""Report the activations of a model: its modules, the calls that its source shows, and what it really computes."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from golu.surgery.interception import intercepted
+from golu.surgery.kinds import CLASSES, METHODS, call_label, original_class
+from golu.surgery.observation import Observation, observe
+from golu.surgery.recognition import module_label
+from golu.surgery.source import held_functions, read
+
+
+@dataclass(frozen=True)
+class FunctionalCall:
+    """Name a place where a module computes an activation by a function."""
+
+    path: str  # of the module in the model
+    class_name: str  # of the module
+    activation: str  # as ReLU
+    call: str  # as F.relu(x, inplace=True), or self.activation for a function that the module holds
+    source: str  # file:line
+
+
+@dataclass(frozen=True)
+class ActivationReport:
+    """Hold what `find_activations` found; `str` of it is a table."""
+
+    modules: list[tuple[str, str]]  # path in the model, class name
+    functional: list[FunctionalCall]  # that the source shows, and that are not intercepted
+    observed: list[Observation] | None = None  # that were computed with the given inputs
+
+    def counts(self) -> str:
+        """Count each activation, on one line."""
+        modules = Counter(name for _, name in self.modules)
+        functional = Counter(call.activation for call in self.functional)
+        found = [f"{name} x{n}" for name, n in modules.items()]
+        found += [f"{name} x{n} (functional)" for name, n in functional.items()]
+        return ", ".join(found) or "no activation"
+
+    def __str__(self) -> str:
+        groups: dict[tuple[str, str], list[str]] = {}
+        for path, name in self.modules:
+            groups.setdefault((name, "module"), []).append(path or "(root)")
+        for call in self.functional:
+            kind = f"{call.call} in {call.class_name}, {Path(call.source).name}"
+            groups.setdefault((call.activation, kind), []).append(call.path or "(root)")
+        if not groups:
+            return "no activation"
+        rows = [("activation", "count", "where", "as")]
+        for (name, kind), paths in groups.items():
+            rows.append((name, str(len(paths)), paths[0] + (", ..." if len(paths) > 1 else ""), kind))
+        text = _columns(rows)
+        if self.observed is None:
+            return text
+        seen = [("computed", "count", "where", "by")]
+        for each in self.observed:
+            by = f"{each.call} in {each.class_name}, {Path(each.source).name}"
+            seen.append((each.activation, str(each.count), each.path or "(root)", by))
+        return f"{text}\n\n{_columns(seen)}"
+
+
+def _columns(rows: list[tuple[str, str, str, str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(f"{a:<{widths[0]}}  {n:>{widths[1]}}  {w:<{widths[2]}}  {k}" for a, n, w, k in rows)
+
+
+def find_activations(model: nn.Module, *inputs: Any, **named: Any) -> ActivationReport:
+    """Find the activations of a model: its modules, and the functions that its modules call.
+
+    Args:
+        model: is not changed.
+        inputs, named: what the model is called with, once, without gradients, to see what it really computes; then the
+            report has `observed`: every activation that was computed, by which module, where, and how often.
+
+    Modules are torch's elementwise activations (or GLU, or GoLU), once each, and modules of other classes that compute
+    the same, as the GELUs of transformers: those without parameters are shown some numbers. Attention and the softmax
+    family are left out. A GELU with approximate="tanh" is named GELU_tanh, x * sigmoid(1.702 x) QuickGELU.
+
+    Functions are found in the source of the modules' classes, where it is available: F.relu(x), torch.relu(x), x.relu()
+    and the like, under whatever name the file imports them, and functions that a module keeps as an attribute. What
+    source does not show (a function out of a list, say, or called in another file) is seen with inputs only.
+    """
+    modules = [(path, label) for path, m in model.named_modules() if (label := module_label(m)) is not None]
+    observed = observe(model, inputs, named) if inputs or named else None
+    return ActivationReport(modules, list(functional_calls(model)), observed)
+
+
+def functional_calls(model: nn.Module) -> Iterator[FunctionalCall]:
+    """Yield every functional call that the source shows and that is not intercepted."""
+    for path, module in model.named_modules():
+        cls, taken = original_class(module), set(intercepted(module))
+        if taken >= {"GELU", "GELU_tanh"}:
+            taken |= {label for label in _labels_written(cls) if label.startswith("GELU(")}
+        if cls in CLASSES.values() or module_label(module) is not None:
+            continue
+        for attribute, label in held_functions(module):
+            if label not in taken:
+                yield FunctionalCall(path, cls.__name__, label, f"self.{attribute}", "an attribute")
+        yield from _recurrent(path, module)
+        yield from _in_graph(path, module)
+        for call in read(cls).calls:
+            if call.label not in taken:
+                yield FunctionalCall(path, cls.__name__, call.label, call.text, call.source)
+
+
+def _in_graph(path: str, module: nn.Module) -> Iterator[FunctionalCall]:
+    for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+        label = call_label(node.target, node.kwargs) if node.op == "call_function" else None
+        label = METHODS.get(node.target) if node.op == "call_method" else label
+        if label is not None:
+            name = getattr(node.target, "__name__", node.target)
+            call = f"{name}({', '.join(map(str, node.args))})"
+            yield FunctionalCall(path, type(module).__name__, label, call, "an fx graph")
+
+
+def _labels_written(cls: type) -> set[str]:
+    return {call.label for call in read(cls).calls}
+
+
+def _recurrent(path: str, module: nn.Module) -> Iterator[FunctionalCall]:
+    nonlinearity = getattr(module, "nonlinearity", None)
+    if isinstance(module, (nn.RNN, nn.RNNCell)) and nonlinearity in ("relu", "tanh"):
+        label = {"relu": "ReLU", "tanh": "Tanh"}[str(nonlinearity)]
+        yield FunctionalCall(path, type(module).__name__, label, f"nonlinearity={nonlinearity!r}", "an argument")
