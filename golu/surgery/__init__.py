@@ -202,7 +202,9 @@ def _replace(
             f"functional calls of {old.name} that could not be swapped: {'; '.join(dict.fromkeys(left))}", stacklevel=3
         )
     elif not replaced and not (functional and found) and example is None:
-        warnings.warn(f"no {old.name} was replaced: the model holds {before.counts()}", stacklevel=3)
+        later = "; calls of it that source does not show are swapped when they happen"
+        done, rest = ("found", later) if plan else ("replaced", "")
+        warnings.warn(f"no {old.name} was {done}: the model holds {before.counts()}{rest}", stacklevel=3)
     return model
 
 
