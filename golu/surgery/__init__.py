@@ -18,7 +18,7 @@ from golu.functional import check_parameters
 from golu.modules import GoLU
 from golu.surgery.interception import class_to_be, intercept, intercepted
 from golu.surgery.kinds import CLASSES, labels_of, original_class
-from golu.surgery.observation import observe
+from golu.surgery.observation import Observation, observe
 from golu.surgery.recognition import module_label
 from golu.surgery.report import ActivationReport, FunctionalCall, find_activations, functional_calls
 from golu.surgery.source import iterates, may_call, shows
@@ -192,15 +192,18 @@ def _replace(
         _leave_alone(made)
     for module, activation in replaced.items():
         _keep_hooks(module, activation)
-    _leave_fast_path(model, {*replaced.values(), *(a for *_, made in plan for a in made.values())}, old.labels)
+    news = {*replaced.values(), *(each for *_, activations in plan for each in activations.values())}
+    _leave_fast_path(model, news, old.labels)
     model = replaced.get(model, model)
-    left = _left(model, old, keep) if functional else []
-    left += _seen(model, old, example) if example is not None else []
+    # what is kept, and what a new activation calls, is not left by mistake
+    own_calls = {each for new_one in news for each in new_one.modules()}
+    apart = {path for path, each in model.named_modules() if isinstance(each, keep) or each in own_calls}
+    left = [call for call in _left(model, old) if call.path not in apart] if functional else []
+    left += [call for call in _seen(model, old, example) if call.path not in apart] if example is not None else []
     found = any(call.activation in old.labels or "GELU(" in call.activation for call in before.functional)
     if left:
-        warnings.warn(
-            f"functional calls of {old.name} that could not be swapped: {'; '.join(dict.fromkeys(left))}", stacklevel=3
-        )
+        lines = dict.fromkeys(f"{call.call} in {call.class_name}, {call.source}" for call in left)
+        warnings.warn(f"functional calls of {old.name} that could not be swapped: {'; '.join(lines)}", stacklevel=3)
     elif not replaced and not (functional and found) and example is None:
         later = "; calls of it that source does not show are swapped when they happen"
         done, rest = ("found", later) if plan else ("replaced", "")
@@ -273,28 +276,22 @@ def _keep_hooks(old: nn.Module, new: nn.Module) -> None:
             new.__dict__[name] = hooks
 
 
-def _left(model: nn.Module, old: _Old, keep: tuple[type[nn.Module], ...]) -> list[str]:
-    """Name the calls that the source shows and nothing intercepts."""
-    kept = {path for path, module in model.named_modules() if isinstance(module, keep)}
-    calls = [call for call in functional_calls(model) if call.activation in old.labels and call.path not in kept]
-    scripted = [
-        f"what {path or 'the model'} computes as a scripted module"
-        for path, module in model.named_modules()
-        if isinstance(module, torch.jit.ScriptModule)
-        and any(f"aten::{label.lower()}" in str(module.inlined_graph) for label in old.labels)
-    ]
-    return [f"{call.call} in {call.class_name}, {call.source}" for call in calls] + scripted
+def _left(model: nn.Module, old: _Old) -> list[FunctionalCall | Observation]:
+    """List the calls that the source shows and nothing intercepts."""
+    calls: list[FunctionalCall | Observation] = [c for c in functional_calls(model) if c.activation in old.labels]
+    for path, module in model.named_modules():
+        for label in old.labels if isinstance(module, torch.jit.ScriptModule) else ():
+            if f"aten::{label.lower()}" in str(module.inlined_graph):
+                name = type(module).__name__
+                calls.append(FunctionalCall(path, name, label, f"aten::{label.lower()}", "a scripted module"))
+    return calls
 
 
-def _seen(model: nn.Module, old: _Old, example: Any) -> list[str]:
-    """Run the swapped model, and name what still computes the old activation."""
+def _seen(model: nn.Module, old: _Old, example: Any) -> list[Observation]:
+    """Run the swapped model, and list what still computes the old activation."""
     named = example if isinstance(example, Mapping) else {}
     inputs = () if named else example if isinstance(example, tuple) else (example,)
-    return [
-        f"{each.call} in {each.class_name}, {each.source}"
-        for each in observe(model, inputs, named)
-        if each.activation in old.labels
-    ]
+    return [each for each in observe(model, inputs, named) if each.activation in old.labels]
 
 
 def _maker(model: nn.Module, new: NewActivation) -> Callable[[nn.Module], nn.Module]:

@@ -4,6 +4,7 @@ import copy
 import functools
 import operator
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -297,7 +298,9 @@ class Squared(nn.Module):
 def test_what_the_new_activation_calls_is_its_own() -> None:
     model = nn.Sequential(Held(F.relu), nn.Sequential(nn.ReLU()))
     whole = Held(model)
-    replace_activation_by_name(whole, "ReLU", Squared, functional=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replace_activation_by_name(whole, "ReLU", Squared, functional=True, example=X)
     torch.testing.assert_close(whole(X), (F.relu(X) ** 2) ** 2)
 
 
