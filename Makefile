@@ -25,7 +25,7 @@ figures: $(READY)
 	$(BIN)/python -m visualizations.gallery
 
 # Anew whenever what is installed, or what is compiled, changes.
-$(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/gate.h golu/kernels/simd.h
+$(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/extension.c golu/kernels/gate.h golu/kernels/simd.h
 	@echo "installing torch and the other packages into $(VENV): a few minutes the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.txt

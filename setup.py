@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -14,10 +15,11 @@ from setuptools.command.build_ext import build_ext
 FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC"]
 GCC = ["-fschedule-insns"]  # interleaves the vectors of a block: a sixth faster
 OPENMP = ["-fopenmp"]
+INCLUDE = Path(sysconfig.get_paths()["include"])
 
 
 class BuildKernel(build_ext):
-    """One plain C library, not a Python extension: it serves every Python and torch version."""
+    """Build one library for every Python and torch version: plain C, and an extension on Python's limited API."""
 
     def get_ext_filename(self, fullname: str) -> str:
         return str(Path(*fullname.split("."))) + ".so"
@@ -25,27 +27,36 @@ class BuildKernel(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        try:
-            compile_kernel(os.environ.get("CC", "cc").split(), ext.sources, target)
-        except (OSError, subprocess.CalledProcessError) as error:
-            reason = getattr(error, "stderr", None) or error
-            print(f"warning: no C kernel, GoLU runs as a plain formula on the CPU: {reason}", file=sys.stderr)
+        compiler = os.environ.get("CC", "cc").split()
+        for sources, outcome in (
+            (ext.sources, "calls of GoLU go through ctypes, which costs microseconds"),
+            (ext.sources[:1], "no C kernel, GoLU runs as a plain formula on the CPU"),
+        ):
+            try:
+                return compile_kernel(compiler, sources, target)
+            except (OSError, subprocess.CalledProcessError) as error:
+                print(f"warning: {outcome}: {getattr(error, 'stderr', None) or error}", file=sys.stderr)
+        target.unlink(missing_ok=True)  # of an earlier build
 
 
 def compile_kernel(compiler: list[str], sources: list[str], target: Path) -> None:
-    """OpenMP's functions are left open (linked without -fopenmp): they resolve to the runtime that torch has
-    loaded, so that there is one pool of threads. On Linux that is GCC's runtime, which clang does not call."""
+    """Compile what can be, and link it. OpenMP's functions are left open (linked without -fopenmp): they resolve to the
+    runtime that torch has loaded, so that there is one pool of threads. On Linux that is GCC's runtime, which clang
+    does not call. Python's functions are left open too."""
     clang = "clang" in run([*compiler, "--version"])
     mac = sys.platform == "darwin"
-    flags = [*FLAGS, *([] if clang else GCC + OPENMP)]
-    object_file = target.with_suffix(".o")
+    flags = [*FLAGS, *([] if clang else GCC + OPENMP), f"-I{INCLUDE}"]
+    objects = [target.with_name(f"{Path(source).stem}.o") for source in sources]
     try:
-        run([*compiler, *flags, "-c", *sources, "-o", str(object_file)])
+        for source, compiled in zip(sources, objects, strict=True):
+            run([*compiler, *flags, "-c", source, "-o", str(compiled)])
         undefined = ["-undefined", "dynamic_lookup"] if mac else []
-        run([*compiler, "-shared", *undefined, str(object_file), "-lm", "-o", str(target)])
+        linked = target.with_suffix(".new")
+        run([*compiler, "-shared", *undefined, *map(str, objects), "-lm", "-o", str(linked)])
+        linked.replace(target)  # at once: a process that has loaded the old one goes on with it
     finally:
-        object_file.unlink(missing_ok=True)
+        for compiled in objects:
+            compiled.unlink(missing_ok=True)
 
 
 def run(command: list[str]) -> str:
@@ -63,9 +74,12 @@ class PlatformWheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
+# Where Python's header is missing, or has no limited API, calls go through ctypes.
+limited = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+extension = ["golu/kernels/extension.c"] if limited and (INCLUDE / "Python.h").exists() else []
 kernel = Extension(
     "golu.kernels._cpu",
-    sources=["golu/kernels/cpu.c"],
+    sources=["golu/kernels/cpu.c", *extension],
     depends=["golu/kernels/gate.h", "golu/kernels/simd.h"],
     optional=True,
 )

@@ -16,13 +16,19 @@ from workbench.cli.arguments import one_of, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.training.memory import keep_freed_memory
 
+# SiLU measured once more in the same rounds: how far its ratio to SiLU is from 1 is what chance does to any ratio.
+AGAIN = "SiLU again"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def elementwise(device: str, dtype: torch.dtype, threads: int, sizes: list[int], rounds: int) -> list[dict]:
     """Nanoseconds an element, forward and backward, of every candidate at every size."""
     rows = []
-    functions = {**candidates.EAGER, "formula, compiled": candidates.compiled_formula()}
+    functions = {
+        **candidates.EAGER,
+        "formula, compiled": candidates.compiled_formula(),
+        AGAIN: candidates.EAGER["SiLU"],
+    }
     for log2 in sizes:
         n = 2**log2
         x = (2 * torch.randn(n, device=device)).to(dtype)
@@ -40,6 +46,7 @@ def elementwise(device: str, dtype: torch.dtype, threads: int, sizes: list[int],
                 row = {"threads": threads, "log2": log2, "direction": direction, "name": name}
                 row["ns"] = timing.median(samples, name) / n * 1e9
                 row["to_silu"] = timing.ratio(samples, name, "SiLU")
+                row["to_silu_spread"] = timing.spread(samples, name, "SiLU")
                 row["to_formula"] = timing.ratio(samples, name, "formula")
                 rows.append(row)
     return rows
@@ -54,6 +61,7 @@ def overhead(device: str, rounds: int) -> list[dict]:
     x = torch.randn(16, device=device)
     leaf, dy = x.clone().requires_grad_(), torch.randn(16, device=device)
     functions = {name: candidates.EAGER[name] for name in ("SiLU", "Mish", "GoLU", "formula")}
+    functions[AGAIN] = candidates.EAGER["SiLU"]
     functions |= {"nn.SiLU()": nn.SiLU(), "golu.GoLU()": GoLU()}
     with torch.no_grad():
         alone = timing.interleaved({name: partial(f, x) for name, f in functions.items()}, rounds)
@@ -63,7 +71,9 @@ def overhead(device: str, rounds: int) -> list[dict]:
         row = {"name": name}
         for what, samples in (("forward", alone), ("both", both)):
             row[f"{what}_us"] = timing.median(samples, name) * 1e6
-            row[f"{what}_to_silu"] = timing.ratio(samples, name, "nn.SiLU()" if "." in name else "SiLU")
+            silu = "nn.SiLU()" if "." in name else "SiLU"
+            row[f"{what}_to_silu"] = timing.ratio(samples, name, silu)
+            row[f"{what}_to_silu_spread"] = timing.spread(samples, name, silu)
         rows.append(row)
     return rows
 
@@ -83,19 +93,38 @@ def _forward_backward(function: candidates.Function, x: Tensor, dy: Tensor) -> o
 
 
 def elementwise_table(rows: list[dict], direction: str, copy_share: bool) -> str:
-    """One line a size: ns an element of each candidate, then GoLU's ratios."""
+    """One line a size: ns an element of each candidate, then GoLU's ratios, with what chance does; below, its range."""
     names = list(dict.fromkeys(row["name"] for row in rows if row["direction"] == direction))
-    ratios = ["GoLU/SiLU", "formula/GoLU", *(["GoLU, share of copy bandwidth"] if copy_share else [])]
+    names.remove(AGAIN)
+    ratios = [
+        "GoLU/SiLU",
+        "half of the rounds",
+        "SiLU/SiLU",
+        "formula/GoLU",
+        *(["GoLU, share of copy bandwidth"] if copy_share else []),
+    ]
     lines = []
     for log2 in sorted({row["log2"] for row in rows}):
         at = {row["name"]: row for row in rows if (row["log2"], row["direction"]) == (log2, direction)}
         line = [f"2^{log2}", *(f"{at[name]['ns']:.3g}" for name in names)]
-        line += [f"{at['GoLU']['to_silu']:.2f}", f"{1 / at['GoLU']['to_formula']:.1f}"]
+        low, high = at["GoLU"]["to_silu_spread"]
+        line += [f"{at['GoLU']['to_silu']:.2f}", f"{low:.2f} to {high:.2f}", f"{at[AGAIN]['to_silu']:.2f}"]
+        line.append(f"{1 / at['GoLU']['to_formula']:.1f}")
         if copy_share:  # forward moves as much as a copy, backward half as much again
             copied = next(r["ns"] for r in rows if r["log2"] == log2 and r["name"] == "copy")
             line.append(f"{copied * (1 if direction == 'forward' else 1.5) / at['GoLU']['ns']:.0%}")
         lines.append(line)
-    return report.table(["elements", *names, *ratios], lines)
+    return f"{report.table(['elements', *names, *ratios], lines)}\n\n{scatter(rows, direction)}"
+
+
+def scatter(rows: list[dict], direction: str) -> str:
+    """Say within what SiLU's ratio to itself lies, and at which sizes GoLU's to SiLU is above 1 by more."""
+    at = {(row["name"], row["log2"]): row["to_silu"] for row in rows if row["direction"] == direction}
+    itself = [ratio for (name, _), ratio in at.items() if name == AGAIN]
+    most = max(max(itself), 1 / min(itself))
+    slower = [f"2^{log2}" for (name, log2), ratio in at.items() if name == "GoLU" and ratio > most]
+    told = f"slower by more than that at {', '.join(slower)} elements" if slower else "nowhere slower by more than that"
+    return f"SiLU against itself: {min(itself):.2f} to {max(itself):.2f}. GoLU is {told}."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,8 +164,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "All in one process, measured in turn; medians of "
         f"{options.rounds} rounds, ratios are medians of the ratios within a round. Forward is the public function "
         "without gradient, backward is torch.autograd.grad through it (engine included). GoLU/SiLU below 1: GoLU is "
-        "faster; formula/GoLU: how many times faster GoLU is than the plain formula. Freed memory is reused, so "
-        "that page faults are not measured.",
+        "faster; half of the rounds: within what the middle half of these ratios lies; SiLU/SiLU: the same function "
+        "measured twice in the same rounds, whose distance from 1 is chance; formula/GoLU: how many times faster GoLU "
+        "is than the plain formula. Freed memory is reused, so that page faults are not measured.",
         sections, numbers,
     )  # fmt: skip
 

@@ -38,6 +38,13 @@ def ratio(samples: dict[str, list[float]], name: str, to: str) -> float:
     return statistics.median(a / b for a, b in zip(samples[name], samples[to], strict=True))
 
 
+def spread(samples: dict[str, list[float]], name: str, to: str) -> tuple[float, float]:
+    """Quartiles over the rounds of the ratio within a round: half of the rounds lie between them."""
+    ratios = [a / b for a, b in zip(samples[name], samples[to], strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return low, high
+
+
 def median(samples: dict[str, list[float]], name: str) -> float:
     return statistics.median(samples[name])
 

@@ -3,7 +3,10 @@
 `GOLU_KERNEL=formula` in the environment turns the hand-written kernels off.
 """
 
+import functools
 import os
+import sys
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,17 +15,45 @@ from torch import Tensor
 from golu import formula
 
 
+def _too_much(*_: object) -> None:
+    """Return None, as for a call that is out of the ordinary."""
+
+
 class Kernel(NamedTuple):
-    """Hold forward(x, alpha, beta, gamma) and backward(dy, x, alpha, beta, gamma) for plain tensors, no autograd."""
+    """Hold forward(x, alpha, beta, gamma) and backward(dy, x, alpha, beta, gamma) for plain tensors, no autograd.
+
+    `call` and `call_backward` make all checks themselves: see the functions of this name below.
+    """
 
     name: str
     reason: str
     forward: Callable[[Tensor, float, float, float], Tensor]
     backward: Callable[[Tensor, Tensor, float, float, float], Tensor]
+    call: Callable[..., Tensor | None] = _too_much
+    call_backward: Callable[..., Tensor | None] = _too_much
 
 
 def _formula(reason: str) -> Kernel:
     return Kernel("formula", reason, formula.golu, formula.backward)
+
+
+_warned = False
+
+
+def _slow_formula(reason: str, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    """Compute the formula, which nobody chose; warn once, at the line that calls golu, where that takes time."""
+    global _warned
+    if not _warned and x.numel() >= 2**20:
+        _warned = True
+        frame, level = sys._getframe(), 1
+        while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("golu", "torch"):
+            frame, level = frame.f_back, level + 1
+        warnings.warn(
+            f"GoLU is several times slower on this CPU than it can be: {reason} "
+            "(or set GOLU_KERNEL=formula to be content with it)",
+            stacklevel=level,
+        )
+    return formula.golu(x, alpha, beta, gamma)
 
 
 def takes(beta: float, gamma: float) -> bool:
@@ -38,8 +69,11 @@ def _detect(device: str) -> Kernel:
 
         loaded = cpu.load()
         if isinstance(loaded, str):
-            return _formula(loaded)
-        return Kernel(f"C, {loaded.instruction_set}", str(loaded.path), loaded.forward, loaded.backward)
+            return Kernel("formula", loaded, functools.partial(_slow_formula, loaded), formula.backward)
+        name, reason, direct = f"C, {loaded.instruction_set}", str(loaded.path), loaded.extension
+        if direct is None:
+            return Kernel(name, f"{reason}, through ctypes", loaded.forward, loaded.backward)
+        return Kernel(name, reason, loaded.forward, loaded.backward, direct.call, direct.backward)
     from golu.kernels import cuda
 
     return Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)
@@ -60,6 +94,21 @@ def kernel_for(device: str) -> Kernel:
         _cuda = _cuda or _detect("cuda")
         return _cuda
     return _others
+
+
+def call(x: Tensor, alpha: float, beta: float, gamma: float, apply: Callable[..., Tensor]) -> Tensor | None:
+    """Serve golu(x) from end to end; None where the call is out of the ordinary, so that the caller has to look closer.
+
+    Ordinary is a plain contiguous tensor on the CPU while nothing sees the operations. Where autograd does, the result
+    is that of apply(x) if all parameters are 1, of apply(x, alpha, beta, gamma) if not.
+    """
+    kernel = _cpu or (kernel_for("cpu") if getattr(x, "is_cpu", False) else _others)
+    return kernel.call(x, alpha, beta, gamma, apply)
+
+
+def call_backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor | None:
+    """Serve the gradient in the same way; None also where it is to be differentiated again."""
+    return _cpu.call_backward(dy, x, alpha, beta, gamma) if _cpu else None
 
 
 def forward(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:

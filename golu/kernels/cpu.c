@@ -1,6 +1,6 @@
 /* GoLU for the CPU: y = forward(x) and dx = backward(dy, x) over dense arrays, by OpenMP threads.
  *
- * No Python and no torch headers: one binary serves every version of both, through ctypes.
+ * No Python and no torch headers: one binary serves every version of both, through extension.c or ctypes.
  * gate.h holds the mathematics, simd.h the same for AVX2 and AVX-512; golu_choose decides which one runs.
  * The rest of the interface, golu_forward_<dtype> and golu_backward_<dtype>, is at the end.
  */
@@ -16,6 +16,7 @@
 #include "gate.h"
 #define GATE_DOUBLE
 #include "gate.h"
+#undef GATE_DOUBLE
 
 /* ---- vectors of float on x86 ---- */
 
@@ -32,6 +33,11 @@
 #define NAME(name) name##_avx2
 #include "simd.h"
 #undef NAME
+#define GATE_DOUBLE
+#define GATE_SUFFIX(name) name##_avx2
+#include "gate.h"
+#undef GATE_DOUBLE
+#undef GATE_SUFFIX
 #ifdef __clang__
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
@@ -44,6 +50,11 @@
 #define NAME(name) name##_avx512
 #include "simd.h"
 #undef NAME
+#define GATE_DOUBLE
+#define GATE_SUFFIX(name) name##_avx512
+#include "gate.h"
+#undef GATE_DOUBLE
+#undef GATE_SUFFIX
 #ifdef __clang__
 #pragma clang attribute pop
 #else
@@ -90,28 +101,32 @@ typedef void Loop(const void *, const void *, void *, int64_t, const void *, int
 #else
 #define VECTORISED
 #endif
-#define SCALAR_LOOP(isa, dtype, type, real, attribute)                                                 \
-  attribute static void loop_##dtype##_##isa(const void *dy_, const void *x_, void *y_, int64_t n,     \
-                                             const void *gate, int unit) {                             \
-    const type *dy = dy_, *x = x_;                                                                     \
-    type *y = y_;                                                                                      \
-    const Gate_##real p = *(const Gate_##real *)gate;                                                  \
-    if (!dy && unit)                                                                                   \
-      VECTORISED for (int64_t i = 0; i < n; i++) y[i] = store_##dtype(forward_##real(load_##dtype(x[i]), &p, 1)); \
-    else if (!dy)                                                                                      \
-      VECTORISED for (int64_t i = 0; i < n; i++) y[i] = store_##dtype(forward_##real(load_##dtype(x[i]), &p, 0)); \
-    else if (unit)                                                                                     \
-      VECTORISED for (int64_t i = 0; i < n; i++)                                                                  \
-        y[i] = store_##dtype(backward_##real(load_##dtype(dy[i]), load_##dtype(x[i]), &p, 1));         \
-    else                                                                                               \
-      VECTORISED for (int64_t i = 0; i < n; i++)                                                                  \
-        y[i] = store_##dtype(backward_##real(load_##dtype(dy[i]), load_##dtype(x[i]), &p, 0));         \
+/* y[i] = value: several vectors at a time, which are independent work while one waits for its long chain */
+#define FORWARD(dtype, suffix, unit) store_##dtype(forward_##suffix(load_##dtype(x[i]), &p, unit))
+#define BACKWARD(dtype, suffix, unit) store_##dtype(backward_##suffix(load_##dtype(dy[i]), load_##dtype(x[i]), &p, unit))
+#define ALL_OF(y, value)                                                                              \
+  {                                                                                                   \
+    int64_t done = 0;                                                                                 \
+    for (; done + 16 <= n; done += 16)                                                                \
+      VECTORISED for (int64_t i = done; i < done + 16; i++) y[i] = (value);                           \
+    VECTORISED for (int64_t i = done; i < n; i++) y[i] = (value);                                     \
+  }
+#define SCALAR_LOOP(isa, dtype, type, real, suffix, attribute)                                        \
+  attribute static void loop_##dtype##_##isa(const void *dy_, const void *x_, void *y_, int64_t n,    \
+                                             const void *gate, int unit) {                            \
+    const type *dy = dy_, *x = x_;                                                                    \
+    type *y = y_;                                                                                     \
+    const Gate_##real p = *(const Gate_##real *)gate;                                                 \
+    if (!dy && unit) ALL_OF(y, FORWARD(dtype, suffix, 1))                                             \
+    else if (!dy) ALL_OF(y, FORWARD(dtype, suffix, 0))                                                \
+    else if (unit) ALL_OF(y, BACKWARD(dtype, suffix, 1))                                              \
+    else ALL_OF(y, BACKWARD(dtype, suffix, 0))                                                        \
   }
 
-SCALAR_LOOP(portable, f32, float, f32, )
-SCALAR_LOOP(portable, f64, double, f64, )
-SCALAR_LOOP(portable, bf16, uint16_t, f32, )
-SCALAR_LOOP(portable, f16, uint16_t, f32, )
+SCALAR_LOOP(portable, f32, float, f32, f32, )
+SCALAR_LOOP(portable, f64, double, f64, f64, )
+SCALAR_LOOP(portable, bf16, uint16_t, f32, f32, )
+SCALAR_LOOP(portable, f16, uint16_t, f32, f32, )
 
 #ifdef HAVE_SIMD
 #ifdef __clang__
@@ -131,11 +146,11 @@ SCALAR_LOOP(portable, f16, uint16_t, f32, )
 SIMD_LOOP(avx2, f32, float, AVX2)
 SIMD_LOOP(avx2, bf16, uint16_t, AVX2)
 SIMD_LOOP(avx2, f16, uint16_t, AVX2)
-SCALAR_LOOP(avx2, f64, double, f64, AVX2)
+SCALAR_LOOP(avx2, f64, double, f64, f64_avx2, AVX2)
 SIMD_LOOP(avx512, f32, float, AVX512)
 SIMD_LOOP(avx512, bf16, uint16_t, AVX512)
 SIMD_LOOP(avx512, f16, uint16_t, AVX512)
-SCALAR_LOOP(avx512, f64, double, f64, AVX512)
+SCALAR_LOOP(avx512, f64, double, f64, f64_avx512, AVX512)
 #endif
 
 /* ---- which instruction set ---- */
@@ -183,11 +198,11 @@ const char *golu_choose(const char *name) {
 enum { GRAIN = 32768 }; /* elements worth a thread, as in ATen */
 
 static void parallel(Loop *loop, int64_t size, const char *dy, const char *x, char *y, int64_t n,
-                     const void *gate, int unit) {
+                     const void *gate, int unit, int threads) {
 #ifdef _OPENMP
-  if (n > GRAIN && !omp_in_parallel()) {
+  if (n > GRAIN && threads > 1 && !omp_in_parallel()) {
     const int64_t most = (n + GRAIN - 1) / GRAIN;
-    const int threads = most < omp_get_max_threads() ? (int)most : omp_get_max_threads();
+    if (threads > most) threads = (int)most;
     const int64_t part = ((n + threads - 1) / threads + 63) / 64 * 64; /* whole cache lines */
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (int64_t i = 0; i < n; i += part)
@@ -195,28 +210,34 @@ static void parallel(Loop *loop, int64_t size, const char *dy, const char *x, ch
     return;
   }
 #endif
-  (void)size; /* of one thread there are no parts */
+  (void)size, (void)threads; /* of one thread there are no parts */
   loop(dy, x, y, n, gate, unit);
 }
 
-/* ---- the interface: y and dx may be x or dy; parameters are alpha, beta > 0, gamma > 0, or NULL for 1 ----
- * Returns 0, or 1 when a tensor has no memory behind it. */
+/* ---- the interface: y and dx may be x or dy; parameters are alpha, beta, gamma, or NULL for 1 ----
+ * Returns 0, or 1 where the formula has to serve: a tensor has no memory behind it, or with these parameters
+ * intermediates would leave the range of float. */
 
-#define ENTRY(dtype, type, real, REAL)                                                             \
-  static int run_##dtype(const void *dy, const void *x, void *y, int64_t n, const double *q) {     \
-    const double alpha = q ? q[0] : 1, beta = q ? q[1] : 1, gamma = q ? q[2] : 1;                  \
-    const Gate_##real gate = {alpha, beta, gamma, log(beta / U_MAX_##REAL) / gamma,                \
-                              (log(beta) + LOG_U_MIN_##REAL) / gamma};                             \
-    parallel(chosen->dtype, sizeof(type), dy, x, y, n, &gate, !q);                                 \
-    return 0;                                                                                      \
-  }                                                                                                \
-  int golu_forward_##dtype(const void *x, void *y, int64_t n, const double *parameters) {          \
-    if (!x || !y) return n > 0;                                                                    \
-    return run_##dtype(NULL, x, y, n, parameters);                                                 \
-  }                                                                                                \
-  int golu_backward_##dtype(const void *dy, const void *x, void *dx, int64_t n, const double *parameters) { \
-    if (!dy || !x || !dx) return n > 0;                                                            \
-    return run_##dtype(dy, x, dx, n, parameters);                                                  \
+static int takes(const double *q) {
+  return !q || (1e-20 < q[1] && q[1] < 1e20 && 1e-20 < q[2] && q[2] < 1e20);
+}
+
+#define ENTRY(dtype, type, real, REAL)                                                                        \
+  static int run_##dtype(const void *dy, const void *x, void *y, int64_t n, const double *q, int threads) {   \
+    const double alpha = q ? q[0] : 1, beta = q ? q[1] : 1, gamma = q ? q[2] : 1;                             \
+    const Gate_##real gate = {alpha, beta, gamma, log(beta / U_MAX_##REAL) / gamma,                           \
+                              (log(beta) + LOG_U_MIN_##REAL) / gamma};                                        \
+    parallel(chosen->dtype, sizeof(type), dy, x, y, n, &gate, !q, threads);                                   \
+    return 0;                                                                                                 \
+  }                                                                                                           \
+  int golu_forward_##dtype(const void *x, void *y, int64_t n, const double *parameters, int threads) {        \
+    if (!x || !y || !takes(parameters)) return n > 0;                                                         \
+    return run_##dtype(NULL, x, y, n, parameters, threads);                                                   \
+  }                                                                                                           \
+  int golu_backward_##dtype(const void *dy, const void *x, void *dx, int64_t n, const double *parameters,     \
+                            int threads) {                                                                    \
+    if (!dy || !x || !dx || !takes(parameters)) return n > 0;                                                 \
+    return run_##dtype(dy, x, dx, n, parameters, threads);                                                    \
   }
 
 ENTRY(f32, float, f32, F32)

@@ -27,59 +27,58 @@ _PRECISION = {
 }
 
 # The code begins with a template and ends with the entry, as torch's parser wants.
-_SOURCE = """template <typename T> T golu_unused(T x) {{ return x; }}
-{gate}
-#define GATE_DOUBLE
-{gate}
-#undef GATE_DOUBLE
-inline Gate_f32 golu_gate(float) {{ return {{{single}}}; }}
-inline Gate_f64 golu_gate(double) {{ return {{{double}}}; }}
-
-inline float golu_value(float x) {{ Gate_f32 p = golu_gate(x); return forward_f32(x, &p, {unit}); }}
-inline double golu_value(double x) {{ Gate_f64 p = golu_gate(x); return forward_f64(x, &p, {unit}); }}
-inline float golu_slope(float dy, float x) {{ Gate_f32 p = golu_gate(x); return backward_f32(dy, x, &p, {unit}); }}
-inline double golu_slope(double dy, double x) {{ Gate_f64 p = golu_gate(x); return backward_f64(dy, x, &p, {unit}); }}
-
-/* for 8 or 11 bits of mantissa the processor's own fast exponentials are exact enough */
-inline float golu_value_half(float x) {{
-  const Gate_f32 p = golu_gate(x);
-  const float c = x < p.lo ? p.lo : x, e = c > p.hi ? p.hi : c;
-  return p.alpha * c * __expf(-p.beta * __expf(-p.gamma * e));
+_BEGIN = "template <typename T> T golu_unused(T x) { return x; }\n"
+_EXACT = """{gate}
+inline {struct} golu_gate() {{ return {{{alpha}, {beta}, {gamma}, {low}, {high}}}; }}
+inline {real} golu_value({real} x) {{ {struct} p = golu_gate(); return forward_{of}(x, &p, {unit}); }}
+inline {real} golu_slope({real} dy, {real} x) {{ {struct} p = golu_gate(); return backward_{of}(dy, x, &p, {unit}); }}
+"""
+# for 8 or 11 bits of mantissa the processor's own fast exponentials are exact enough
+_HALF = """inline float golu_value(float x) {{
+  const float c = x < {low} ? {low} : x, e = c > {high} ? {high} : c;
+  return {alpha} * (c * __expf(-{beta} * __expf(-{gamma} * e)));
 }}
-inline float golu_slope_half(float dy, float x) {{
-  const Gate_f32 p = golu_gate(x);
-  const float c = x < p.lo ? p.lo : x, e = c > p.hi ? p.hi : c;
-  const float u = p.beta * __expf(-p.gamma * e);
-  return dy * (p.alpha * __expf(-u) * (1 + p.gamma * e * u));
+inline float golu_slope(float dy, float x) {{
+  const float c = x < {low} ? {low} : x, e = c > {high} ? {high} : c, u = {beta} * __expf(-{gamma} * e);
+  return dy * ({alpha} * (__expf(-u) * (1 + {gamma} * e * u)));
 }}
 """
 _ENTRY = {
-    "forward": "template <typename T> T golu_forward(T x) {{ return golu_value{half}(x); }}",
-    "backward": "template <typename T> T golu_backward(T dy, T x) {{ return golu_slope{half}(dy, x); }}",
+    "forward": "template <typename T> T golu_forward(T x) { return golu_value(x); }",
+    "backward": "template <typename T> T golu_backward(T dy, T x) { return golu_slope(dy, x); }",
 }
 
 
 def source(direction: str, precision: str, alpha: float, beta: float, gamma: float) -> str:
     """Return the code for a direction ("forward", "backward"), a precision ("F64", "F32", "HALF") and parameters.
 
-    The parameters are written into it: passed at the call, they would be doubles, which a GPU converts slowly.
+    The parameters are written into it: passed at the call, they would be doubles, which a GPU converts slowly. It is
+    short, because torch's jiterator looks its kernels up by the whole of it in every call.
     """
     gate = Path(__file__).with_name("gate.h").read_text()
-
-    def constants(of: str) -> str:
-        u_max, log_u_min = (float(_group(rf"#define {name}_{of} ([\d.]+)", gate)) for name in ("U_MAX", "LOG_U_MIN"))
-        low = math.log(beta / u_max) / gamma
-        high = (math.log(beta) + log_u_min) / gamma
-        suffix = "f" if of == "F32" else ""
-        return ", ".join(f"{v!r}{suffix}" for v in (alpha, beta, gamma, low, high))
-
-    code = _SOURCE.format(
-        gate=gate,
-        single=constants("F32"),
-        double=constants("F64"),
+    of = "F64" if precision == "F64" else "F32"
+    u_max, log_u_min = (float(_group(rf"#define {name}_{of} ([\d.]+)", gate)) for name in ("U_MAX", "LOG_U_MIN"))
+    low, high = math.log(beta / u_max) / gamma, (math.log(beta) + log_u_min) / gamma
+    values = {"alpha": alpha, "beta": beta, "gamma": gamma, "low": low, "high": high}
+    suffix = "" if of == "F64" else "f"
+    code = (_HALF if precision == "HALF" else _EXACT).format(
+        gate=_without_the_rest(gate, of == "F64"),
+        struct=f"Gate_{of.lower()}",
+        real="double" if of == "F64" else "float",
+        of=of.lower(),
         unit=int(alpha == beta == gamma == 1.0),
+        **{name: f"({value!r}{suffix})" for name, value in values.items()},
     )
-    return code + _ENTRY[direction].format(half="_half" if precision == "HALF" else "")
+    return _BEGIN + code + _ENTRY[direction]
+
+
+def _without_the_rest(gate: str, double: bool) -> str:
+    """Return gate.h without its comments and without the precision that is not in use."""
+    end = re.escape("/* GATE_DOUBLE */")
+    choice = rf"#if(n?)def GATE_DOUBLE[^\n]*\n(.*?)(?:#else {end}\n(.*?))?#endif {end}\n"
+    gate = re.sub(choice, lambda m: m[2] if double == (m[1] == "") else m[3] or "", gate, flags=re.DOTALL)
+    gate = re.sub(r"/\*.*?\*/", "", gate, flags=re.DOTALL)
+    return re.sub(r"\s*\n\s*", "\n", gate).strip()
 
 
 def _group(pattern: str, text: str) -> str:

@@ -137,7 +137,7 @@ INLINE FLOATS NAME(vector_forward)(FLOATS x, const Gate_f32 *p, int unit) {
   const FLOATS r2 = (k2 * -LN2_STEP - u) + (NAME(pick)(NAME(power_error), rounded2) - u_lo);
   const FLOATS g = (DOWN + r2 * (DOWN + r2 * EXP_SQUARE(r2, DOWN))) * NAME(power)(rounded2);
 #endif
-  return unit ? c * g : p->alpha * c * g;
+  return unit ? c * g : p->alpha * (c * g);
 }
 
 /* exp(-u) and u to one rounding: enough for the derivative, and for 8 or 11 bits of mantissa */
@@ -159,7 +159,7 @@ INLINE FLOATS NAME(vector_forward_half)(FLOATS x, const Gate_f32 *p, int unit) {
   const FLOATS c = NAME(max_keeping_nan)(zero + p->lo, x);
   const FLOATS e = NAME(min_keeping_nan)(zero + p->hi, c);
   const FLOATS g = NAME(vector_gate)(e, unit ? e : p->gamma * e, &u, p, unit);
-  return unit ? c * g : p->alpha * c * g;
+  return unit ? c * g : p->alpha * (c * g);
 }
 
 INLINE FLOATS NAME(vector_backward)(FLOATS dy, FLOATS x, const Gate_f32 *p, int unit) {

@@ -61,6 +61,17 @@ def test_torch_accepts_the_source(direction: str, inputs: int, precision: str) -
     assert compiled.kernel_name == f"golu_{direction}"
 
 
+@pytest.mark.parametrize("precision", REALS)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_source_is_short(direction: str, precision: str) -> None:
+    """torch looks its kernels up by the whole source in every call."""
+    code = cuda.source(direction, precision, 0.8, 1.2, 0.9)
+    assert len(code) < 5000
+    assert "/*" not in code and "GATE_DOUBLE" not in code
+    other = {"F32": "_f64", "F64": "_f32"}.get(precision, "#")
+    assert other not in code
+
+
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory):
     """Compiles the CUDA source as C++ for this machine and returns the function over an array."""

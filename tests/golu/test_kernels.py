@@ -1,4 +1,4 @@
-"""Which kernel serves, and what happens where none does."""
+"""Which kernel serves, what happens where none does, and to how many places the C kernel is right."""
 
 import ctypes
 import shutil
@@ -13,6 +13,7 @@ import torch
 from golu import golu, kernels
 from golu.kernels import cpu
 from tests.golu import reference
+from tests.golu.test_values import PARAMETERS, grid, single
 
 ROOT = Path(__file__).parents[2]
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -89,7 +90,7 @@ def test_a_wheel_with_a_compiler(tmp_path: Path, compiler: str) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}")
     files = build(tmp_path, compiler)
-    assert "golu/kernels/_cpu.so" in files and "golu/py.typed" in files
+    assert "golu/kernels/_cpu.so" in files and "golu/kernels/extension.c" in files and "golu/py.typed" in files
     assert not any(name.startswith(("tasks", "tests", "benchmarks", "visualizations")) for name in files)
 
 
@@ -114,5 +115,42 @@ def test_it_compiles_for_arm64(tmp_path: Path) -> None:
 def test_null_pointers_are_refused(dtype: str) -> None:
     library = ctypes.CDLL(str(Path(cpu.__file__).with_name("_cpu.so")))
     forward = getattr(library, f"golu_forward_{dtype}")
-    assert forward(None, None, ctypes.c_int64(4), None) == 1
-    assert forward(None, None, ctypes.c_int64(0), None) == 0
+    assert forward(None, None, ctypes.c_int64(4), None, 1) == 1
+    assert forward(None, None, ctypes.c_int64(0), None, 1) == 0
+
+
+# ---- accuracy, against 120 bits ----
+
+
+@pytest.mark.filterwarnings("ignore:GoLU with alpha")
+@pytest.mark.parametrize("parameters", [*PARAMETERS, (1.0, 1e-10, 1.7), (1.0, 1e10, 0.3)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_to_the_last_places(cpu_kernel: str, dtype: torch.dtype, parameters: tuple[float, ...]) -> None:
+    if cpu_kernel == "formula":
+        pytest.skip("the formula promises less")
+    mpmath = pytest.importorskip("mpmath")
+    parameters = single(*parameters) if dtype is torch.float32 else parameters
+    alpha, beta, gamma = parameters
+    x = grid(beta, gamma, dtype)[::157]
+    got = golu(x, *parameters).tolist()
+    worst = 0.0
+    with mpmath.workprec(120):
+        for v, y in zip(x.tolist(), got, strict=True):
+            want = alpha * mpmath.mpf(v) * mpmath.exp(-beta * mpmath.exp(-gamma * mpmath.mpf(v)))
+            if abs(want) >= torch.finfo(dtype).smallest_normal:
+                place = mpmath.mpf(2) ** (mpmath.frexp(want)[1] - (24 if dtype is torch.float32 else 53))
+                worst = max(worst, float(abs(y - want) / place))
+    assert worst <= (6 if dtype is torch.float32 else 20)
+
+
+@pytest.mark.parametrize("alpha", [1e38, 9e37, 3e38, 1e-30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_extreme_alpha(cpu_kernel: str, dtype: torch.dtype, alpha: float) -> None:
+    """alpha * x alone leaves the range of float where the value does not."""
+    x = torch.linspace(-6, 1, 200, dtype=torch.float64).to(dtype).requires_grad_()
+    y = golu(x, alpha)
+    y.backward(torch.ones_like(y))
+    alpha = single(alpha)[0]
+    tolerance = {"rtol": max(1e-4, 2 * torch.finfo(dtype).eps), "atol": 1e-7 * alpha}
+    torch.testing.assert_close(y.detach().double(), reference.value(x, alpha), **tolerance)
+    torch.testing.assert_close(x.grad.double(), reference.derivative(x, alpha), **tolerance)
