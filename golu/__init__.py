@@ -2,11 +2,14 @@
 
 It must behave like an activation that PyTorch ships: every floating dtype and layout, autograd to any
 order, forward AD, torch.func, torch.compile without a graph break, export; exact gradients everywhere;
-no compiler or GPU needed. Importing it imports torch, and nothing is compiled or detected until first use.
+no compiler or GPU needed. Importing it imports torch and registers the operators golu::golu and golu::golu_backward;
+nothing is compiled or detected until first use. `from golu import *` leaves the function golu out, which would take the
+name of this package: import it by its name.
 """
 
 from golu.activations import available_activations, get_activation_function, register
-from golu.functional import golu, gompertz
+from golu.functional import golu as golu
+from golu.functional import gompertz
 from golu.modules import GoLU
 from golu.surgery import (
     find_activations,
@@ -22,7 +25,6 @@ __all__ = [
     "available_activations",
     "find_activations",
     "get_activation_function",
-    "golu",
     "gompertz",
     "register",
     "replace_activation_by_name",

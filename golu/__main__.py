@@ -1,9 +1,10 @@
-"""python -m golu shows what is installed and which kernel serves each device and why, and checks speed and accuracy."""
+"""Run `python -m golu`."""
 
 import platform
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -12,12 +13,16 @@ from torch import Tensor
 import golu
 from golu import kernels
 
+HELP = (
+    "python -m golu shows what is installed and which kernel serves each device and why, and checks speed and accuracy."
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print versions, devices and kernels, and the result of the check."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given in (["-h"], ["--help"]):
-        print(__doc__)
+        print(HELP)  # a docstring would be gone under python -OO
         return
     if given:
         print(f"error: python -m golu takes no arguments, got {' '.join(given)}", file=sys.stderr)
@@ -33,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{device:<9} {kernel.name} kernel ({kernel.reason})")
     if "cuda" not in devices:
         print("cuda      no device here; where there is one, torch compiles the kernel at the first call")
+    warnings.filterwarnings("ignore", message="GoLU is several times slower")  # the lines above have said why
     for device in devices:
         print(f"check     {check(device)}")
 

@@ -1,30 +1,36 @@
-"""Compute golu() and gompertz() by a kernel that reads the memory, or by the formula that torch sees."""
+"""Compute golu() and gompertz() by a kernel that reads the memory, by the operator golu::golu, or by the formula."""
 
+import functools
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from golu import formula, kernels
+from golu import formula, kernels, operator
 
 _is_compiling = torch.compiler.is_compiling
 _is_grad_enabled = torch.is_grad_enabled
 _has_storage = torch._C._has_storage
 _functorch_active = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+_profiler_enabled = torch._C._autograd._profiler_enabled
 _tracing_state = torch._C._get_tracing_state
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
+def golu(x: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0, gamma: float | Tensor = 1.0) -> Tensor:
     """Apply GoLU elementwise: alpha * x * exp(-beta * exp(-gamma * x)).
 
     Args:
         x: float16, bfloat16, float32 or float64, of any shape, strides and device.
         alpha, beta, gamma: finite floats; negative alpha and non-positive beta or gamma are followed, with a warning.
+            Where one is a tensor, it gets its gradient; tensors are broadcast against x and their values not checked.
 
     Returns:
         A tensor of x's shape, dtype and device; dense memory keeps its order (channels_last stays so).
@@ -33,34 +39,98 @@ def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -
         TypeError: x is not of one of these dtypes.
         ValueError: a parameter is NaN or infinite.
 
-    Only x is kept for the backward pass. At -inf the value is -0 and the gradient 0; at +inf they are inf and 1.
+    Only x is kept for the backward pass (more where a parameter is a tensor: plain operations compute it then).
+    At -inf the value is -0 and the gradient 0; at +inf they are inf and 1.
     """
+    compiling = _is_compiling()
+    if _mode_while_compiling() if compiling else has_torch_function_unary(x):
+        return handle_torch_function(golu, (x,), x, alpha, beta, gamma)
+    if (type(alpha) is not float or type(beta) is not float or type(gamma) is not float) and (
+        isinstance(alpha, Tensor) or isinstance(beta, Tensor) or isinstance(gamma, Tensor)
+    ):
+        return _of_tensors(formula.golu_of_tensors, x, alpha, beta, gamma)
     if not (alpha == 1.0 and beta == 1.0 and gamma == 1.0):
         check_parameters(alpha, beta, gamma)
-    if _is_compiling() or not _eager(x):
-        return formula.golu(x, alpha, beta, gamma)
+    if compiling or not _plain(x):
+        return _seen(x, alpha, beta, gamma)
     if x.requires_grad and _is_grad_enabled():
         y: Tensor = _GoLU.apply(x, alpha, beta, gamma)
         return y
     return kernels.forward(x, alpha, beta, gamma)
 
 
-def gompertz(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
+def gompertz(x: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0, gamma: float | Tensor = 1.0) -> Tensor:
     """Apply the Gompertz gate elementwise: alpha * exp(-beta * exp(-gamma * x)). Arguments and errors as for `golu`."""
+    if _mode_while_compiling() if _is_compiling() else has_torch_function_unary(x):
+        return handle_torch_function(gompertz, (x,), x, alpha, beta, gamma)
+    if isinstance(alpha, Tensor) or isinstance(beta, Tensor) or isinstance(gamma, Tensor):
+        return _of_tensors(formula.gompertz_of_tensors, x, alpha, beta, gamma)
     check_parameters(alpha, beta, gamma)
-    return formula.gompertz(x, alpha, beta, gamma)
+    _must_be_tensor(x)
+    return _traceable(formula.gompertz)(x, alpha, beta, gamma)
 
 
-def _eager(x: Tensor) -> bool:
+def _mode_while_compiling() -> bool:
+    """Tell under torch.compile, whose has_torch_function knows no modes, whether one is to see the call."""
+    return _function_modes() > 0 and torch._C._is_torch_function_mode_enabled()
+
+
+def _plain(x: Tensor) -> bool:
     """Tell whether x has memory of its own and nothing sees the operations: no transform, subclass, mode or trace."""
     return (
         type(x) in _PLAIN
         and _has_storage(x)  # not so for batched gradients and sparse layouts
+        and not x.is_nested
         and not _functorch_active()
         and forward_ad._current_level < 0
         and not _dispatch_modes()
+        and not _profiler_enabled()
         and _tracing_state() is None
     )
+
+
+def _seen(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    """Compute golu where something sees the operations: one operator, or those of the formula where they transform."""
+    _must_be_tensor(x)
+    if _is_compiling() or _transformed(x) or _tracing_state() is not None:
+        return _traceable(formula.golu)(x, alpha, beta, gamma)
+    if x.is_nested and x.layout is torch.strided:
+        parts = [golu(part, alpha, beta, gamma) for part in x.unbind()]
+        return torch.nested.as_nested_tensor(parts, layout=torch.strided)
+    return operator.forward(x, alpha, beta, gamma)
+
+
+def _transformed(x: Tensor) -> bool:
+    """Tell whether x is differentiated forward, batched, or an argument of a function under torch.func."""
+    batched = type(x) in _PLAIN and not _has_storage(x)
+    return batched or _functorch_active() or forward_ad._current_level >= 0
+
+
+def _must_be_tensor(x: object) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"GoLU takes float16, bfloat16, float32 or float64 tensors, not {type(x).__name__}")
+
+
+def _traceable(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compile the function where torch.jit.trace looks on, whose graph would otherwise hold the example's dtype."""
+    if _tracing_state() is None or torch.onnx.is_in_onnx_export():  # the older exporter to ONNX takes no branches
+        return function
+    return _scripted(function)
+
+
+@functools.cache
+def _scripted(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # that TorchScript is deprecated
+        scripted: Callable[..., Tensor] = torch.jit.script(function)
+    return scripted
+
+
+def _of_tensors(function: Callable[..., Tensor], x: Tensor, *parameters: float | Tensor) -> Tensor:
+    """Call a formula that takes all parameters as tensors."""
+    _must_be_tensor(x)
+    tensors = [p if isinstance(p, Tensor) else torch.full((), p, dtype=torch.float64) for p in parameters]
+    return _traceable(function)(x, *tensors)
 
 
 class _GoLU(torch.autograd.Function):
@@ -75,9 +145,13 @@ class _GoLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None]:
         (x,) = ctx.saved_tensors
-        if _is_grad_enabled() or not _eager(dy):  # create_graph, batched gradients
-            return formula.backward(dy, x, *ctx.parameters), None, None, None
-        return kernels.backward(dy, x, *ctx.parameters), None, None, None
+        if _is_grad_enabled() or _transformed(dy):  # create_graph, batched gradients
+            dx = formula.backward(dy, x, *ctx.parameters)
+        elif _plain(dy):
+            dx = kernels.backward(dy, x, *ctx.parameters)
+        else:
+            dx = operator.backward(dy, x, *ctx.parameters)
+        return dx, None, None, None
 
 
 def check_parameters(alpha: float, beta: float, gamma: float, stacklevel: int = 3) -> None:
@@ -91,3 +165,8 @@ def check_parameters(alpha: float, beta: float, gamma: float, stacklevel: int = 
             "unless alpha >= 0, beta > 0 and gamma > 0, the gate is no longer an S-shaped curve",
             stacklevel=stacklevel,
         )
+
+
+# TorchScript compiles the formula in place of these functions
+setattr(golu, "__prepare_scriptable__", lambda: formula.golu)  # noqa: B010
+setattr(gompertz, "__prepare_scriptable__", lambda: formula.gompertz)  # noqa: B010

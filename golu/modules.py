@@ -1,11 +1,8 @@
 """Provide GoLU as a torch.nn module."""
 
-import torch
 from torch import Tensor, nn
 
 from golu.functional import check_parameters, golu
-
-torch.fx.wrap("golu")  # a symbolic trace keeps the call as one node
 
 
 class GoLU(nn.Module):
@@ -14,11 +11,12 @@ class GoLU(nn.Module):
     Args:
         alpha: scales the output; beta: shifts the gate, to the right if above 1; gamma: its growth rate.
             Finite floats; unless alpha >= 0, beta > 0 and gamma > 0 a warning is given.
+        inplace: ignored; it is taken since builders of models pass it to any activation.
 
     Shape: any; the output has the input's shape and dtype. Errors: as for `golu.golu`.
     """
 
-    def __init__(self, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.set_parameters(alpha, beta, gamma)
 

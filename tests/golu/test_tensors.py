@@ -141,6 +141,27 @@ def test_tensors_without_memory_are_served_by_the_formula() -> None:
     check(torch.randn(8), zeros)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_nested_tensors(layout: torch.layout, requires_grad: bool) -> None:
+    parts = [torch.randn(2, 3), torch.randn(5, 3)]
+    x = torch.nested.nested_tensor(parts, layout=layout, requires_grad=requires_grad)
+    y = golu(x, 0.8, 1.2, 0.9)
+    assert y.is_nested and y.layout == x.layout
+    assert all(torch.equal(got, golu(part, 0.8, 1.2, 0.9)) for got, part in zip(y.unbind(), parts, strict=True))
+    if requires_grad:
+        y.backward(torch.ones_like(y))
+        for got, part in zip(x.grad.unbind(), parts, strict=True):
+            torch.testing.assert_close(got.double(), reference.derivative(part, 0.8, 1.2, 0.9), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_views() -> None:
+    x = torch.nested.nested_tensor([torch.randn(2, 3), torch.randn(5, 3)], layout=torch.strided).transpose(1, 2)
+    assert all(torch.equal(got, golu(part)) for got, part in zip(golu(x).unbind(), x.unbind(), strict=True))
+
+
 @pytest.mark.slow
 def test_more_than_two_to_the_31_elements() -> None:
     n = 2**31 + 100

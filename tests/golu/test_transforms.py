@@ -1,4 +1,4 @@
-"""Autograd to every order, functorch, tracing, compiling, exporting, autocast, subclasses."""
+"""Autograd to every order, functorch, tracing, scripting, compiling, exporting, autocast, overrides."""
 
 import copy
 import io
@@ -8,11 +8,17 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.overrides import TorchFunctionMode
 
-from golu import GoLU, golu
+from golu import GoLU, golu, gompertz
 from tests.golu import reference
 
 UNIT, OTHER = (1.0, 1.0, 1.0), (0.8, 1.2, 0.9)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.onnx"),
+    pytest.mark.filterwarnings("ignore:You are using the legacy:DeprecationWarning"),
+]
 
 
 def sample(dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -141,23 +147,73 @@ def test_export(strict: bool) -> None:
     torch.testing.assert_close(program.module()(x), model(x), rtol=2e-5, atol=1e-7)
 
 
-def test_onnx() -> None:
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_onnx(dynamo: bool) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     model = GoLU(*OTHER).eval()
     x = torch.cat([sample(torch.float32), torch.tensor([torch.inf, -torch.inf, -1e30, 1e30])])
-    program = torch.onnx.export(model, (x,), dynamo=True, verbose=False)
     buffer = io.BytesIO()
-    program.save(buffer)
+    if dynamo:
+        torch.onnx.export(model, (x,), dynamo=True, verbose=False).save(buffer)
+    else:
+        torch.onnx.export(model, (x,), buffer, dynamo=False)
     session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
     (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     torch.testing.assert_close(torch.from_numpy(y), model(x), rtol=2e-5, atol=1e-7)
 
 
-def test_trace_records_the_operation_and_not_a_constant() -> None:
-    traced = torch.jit.trace(GoLU(), torch.zeros(3))
-    x = torch.randn(3)
-    torch.testing.assert_close(traced(x), golu(x), rtol=2e-5, atol=1e-7)
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+
+
+def check_torchscript(function: object, x: torch.Tensor, *parameters: float) -> None:
+    """Value and gradient against the reference, to the accuracy of the formula; nothing but torch's own operators."""
+    buffer = io.BytesIO()
+    torch.jit.save(function, buffer)
+    buffer.seek(0)
+    loaded = torch.jit.load(buffer)
+    assert "golu::" not in str(loaded.inlined_graph)
+    leaf = x.clone().requires_grad_()
+    y = loaded(leaf)
+    y.backward(torch.ones_like(y))
+    assert y.dtype == leaf.grad.dtype == x.dtype
+    rtol = max(64 * torch.finfo(x.dtype).eps, 1e-12) if x.dtype in (torch.float64, torch.float32) else 0.01
+    torch.testing.assert_close(y.detach().double(), reference.value(x, *parameters), rtol=rtol, atol=rtol / 100)
+    torch.testing.assert_close(leaf.grad.double(), reference.derivative(x, *parameters), rtol=rtol, atol=rtol / 10)
+
+
+@pytest.mark.parametrize("example", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("parameters", [UNIT, OTHER])
+def test_a_trace_serves_every_dtype(parameters: tuple[float, ...], example: torch.dtype) -> None:
+    traced = torch.jit.trace(nn.Sequential(GoLU(*parameters)), torch.zeros(3, dtype=example))
+    for dtype in DTYPES:
+        check_torchscript(traced, sample(dtype), *parameters)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("parameters", [UNIT, OTHER])
+def test_script(parameters: tuple[float, ...], dtype: torch.dtype) -> None:
+    check_torchscript(torch.jit.script(nn.Sequential(GoLU(*parameters))), sample(dtype), *parameters)
+
+
+def calls_golu(x: torch.Tensor) -> torch.Tensor:
+    return golu(x, 0.8, gamma=0.9) + x * gompertz(x, beta=1.2)
+
+
+def test_script_of_a_function() -> None:
+    x = sample(torch.float32)
+    torch.testing.assert_close(torch.jit.script(calls_golu)(x), calls_golu(x), rtol=2e-5, atol=1e-7)
+    model = torch.jit.script(nn.Sequential(nn.Linear(3, 3), GoLU()))
+    model(torch.randn(2, 3)).sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("function", [golu, gompertz])
+def test_symbolic_trace_of_a_function(function: object) -> None:
+    traced = torch.fx.symbolic_trace(lambda x, alpha: function(x + 1, alpha, 1.2) * 2)
+    assert [n.target for n in traced.graph.nodes if n.op == "call_function"].count(function) == 1
+    x = torch.randn(4)
+    assert torch.equal(traced(x, 0.5), function(x + 1, 0.5, 1.2) * 2)
 
 
 def test_symbolic_trace_keeps_one_node() -> None:
@@ -176,52 +232,82 @@ def test_meta_and_fake_tensors() -> None:
         assert isinstance(golu(fake), torch._subclasses.FakeTensor) and golu(fake).shape == (5, 2)
 
 
-def test_a_mode_sees_the_operations() -> None:
-    from torch.utils._python_dispatch import TorchDispatchMode
+class Replace(TorchFunctionMode):
+    """Computes the ReLU in place of golu and gompertz, and keeps what it sees."""
 
-    seen = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[object] = []
 
-    class Record(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            seen.append(func)
-            return func(*args, **(kwargs or {}))
-
-    with Record():
-        golu(torch.randn(3))
-    assert seen.count(torch.ops.aten.exp.default) == 2
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.seen.append(func)
+        return torch.relu(args[0]) if func in (golu, gompertz) else func(*args, **(kwargs or {}))
 
 
-def test_subclasses_keep_their_type() -> None:
-    class Mine(torch.Tensor):
+def test_a_torch_function_mode_sees_one_function() -> None:
+    x = torch.randn(5)
+    with Replace() as mode:
+        results = [golu(x), GoLU(*OTHER)(x), golu(x, beta=2), golu(x, torch.tensor(2.0)), gompertz(x)]
+        seen = [function for function in mode.seen if function is not torch.tensor]
+    assert seen == [golu, golu, golu, golu, gompertz]
+    assert all(torch.equal(y, x.relu()) for y in results)
+
+
+def test_a_torch_function_mode_under_compile() -> None:
+    def replaced(x: torch.Tensor) -> torch.Tensor:
+        with Replace():
+            return golu(x, *OTHER) + golu(x)
+
+    x = torch.randn(5)
+    torch._dynamo.reset()
+    compiled = torch.compile(replaced, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), 2 * x.relu())
+    for strict in (False, True):
+        module = type("Replaced", (nn.Module,), {"forward": lambda self, x: replaced(x)})()
+        torch.testing.assert_close(torch.export.export(module, (x,), strict=strict).module()(x), 2 * x.relu())
+
+
+def test_a_default_device_is_a_mode_that_changes_nothing() -> None:
+    x = torch.randn(5)
+    torch._dynamo.reset()
+    with torch.device("cpu"):
+        torch.testing.assert_close(torch.compile(golu, backend="eager", fullgraph=True)(x), golu(x))
+
+
+class Mine(torch.Tensor):
+    """A subclass that keeps which torch functions it was asked for."""
+
+    seen: list[object] = []  # noqa: RUF012
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        cls.seen.append(func)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def test_subclasses_see_one_function_and_keep_their_type() -> None:
+    x = torch.randn(5)
+    Mine.seen.clear()
+    y = golu(x.as_subclass(Mine), *OTHER)
+    assert Mine.seen == [golu] and type(y) is Mine
+    assert torch.equal(y.as_subclass(torch.Tensor), golu(x, *OTHER))
+
+
+def test_subclasses_compile() -> None:
+    class Other(torch.Tensor):
         pass
 
-    x = torch.randn(5).as_subclass(Mine)
-    y = golu(x)
-    assert type(y) is Mine
-    torch.testing.assert_close(y.as_subclass(torch.Tensor), golu(x.as_subclass(torch.Tensor)), rtol=2e-5, atol=1e-7)
+    x = torch.randn(5)
+    torch._dynamo.reset()
+    y = torch.compile(golu, fullgraph=True, backend="eager")(x.as_subclass(Other))
+    assert type(y) is Other
+    torch.testing.assert_close(y.as_subclass(torch.Tensor), golu(x), rtol=2e-5, atol=1e-7)
 
 
 def test_parameters_are_plain_tensors_too() -> None:
     x = nn.Parameter(torch.randn(5))
     golu(x).sum().backward()
     torch.testing.assert_close(x.grad.double(), reference.derivative(x), rtol=1e-6, atol=1e-6)
-
-
-def test_dtensor(tmp_path) -> None:
-    import torch.distributed as dist
-    from torch.distributed.tensor import DTensor, Shard, distribute_tensor, init_device_mesh
-
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        x = torch.randn(4, 6)
-        sharded = distribute_tensor(x, init_device_mesh("cpu", (1,)), [Shard(0)]).requires_grad_()
-        y = golu(sharded)
-        assert isinstance(y, DTensor) and y.placements == (Shard(0),)
-        torch.testing.assert_close(y.full_tensor(), golu(x), rtol=2e-5, atol=1e-7)
-        y.sum().backward()
-        torch.testing.assert_close(sharded.grad.full_tensor().double(), reference.derivative(x), rtol=2e-5, atol=1e-6)
-    finally:
-        dist.destroy_process_group()
 
 
 def test_copies_and_pickles() -> None:
@@ -235,3 +321,83 @@ def test_copies_and_pickles() -> None:
     buffer.seek(0)
     assert torch.equal(torch.load(buffer, weights_only=False)(x), module(x))
     assert module.state_dict() == {}
+
+
+# ---- parameters that are tensors ----
+
+
+def formula_in_double(function: object, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Value and gradients of the definition itself, where float64 holds all of it."""
+    x, alpha, beta, gamma = leaves = [t.detach().double().requires_grad_() for t in tensors]
+    y = alpha * torch.exp(-beta * torch.exp(-gamma * x))
+    y = y * x if function is golu else y
+    return y.detach(), list(torch.autograd.grad(y.sum(), leaves))
+
+
+@pytest.mark.parametrize("function", [golu, gompertz])
+@pytest.mark.parametrize(
+    ("dtype", "shape", "compiled"),
+    [
+        (torch.float64, (7,), False),
+        (torch.float32, (), False),
+        (torch.float32, (3, 1), False),
+        (torch.bfloat16, (1,), False),
+        (torch.float32, (7,), True),
+    ],
+)
+def test_tensors_as_parameters(function: object, dtype: torch.dtype, shape: tuple[int, ...], compiled: bool) -> None:
+    x = torch.linspace(-5, 9, 21).reshape(3, 7).to(dtype)
+    parameters = [(torch.rand(shape) + low).to(torch.float64 if dtype is torch.float64 else torch.float32)
+                  for low in (0.5, 0.5, 0.5)]  # fmt: skip
+    leaves = [t.clone().requires_grad_() for t in (x, *parameters)]
+    torch._dynamo.reset()
+    run = torch.compile(function, fullgraph=True, backend="aot_eager") if compiled else function
+    y = run(*leaves)
+    assert y.dtype == dtype and y.shape == x.shape
+    gradients = torch.autograd.grad(y.sum(), leaves)
+    value, want = formula_in_double(function, leaves)
+    tolerance = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 0.02}[dtype]
+    torch.testing.assert_close(y.double(), value, rtol=tolerance, atol=tolerance)
+    for gradient, leaf, exact in zip(gradients, leaves, want, strict=True):
+        assert gradient.shape == leaf.shape and gradient.dtype == leaf.dtype
+        torch.testing.assert_close(gradient.double(), exact, rtol=2 * tolerance, atol=2 * tolerance)
+
+
+def test_one_tensor_among_floats() -> None:
+    x, alpha = torch.randn(5), torch.tensor(2.0, requires_grad=True)
+    for call, factor in ((golu(x, alpha, 1.2, 0.9), golu(x, 1.0, 1.2, 0.9)), (gompertz(x, alpha), gompertz(x))):
+        (gradient,) = torch.autograd.grad(call.sum(), alpha)
+        torch.testing.assert_close(gradient, factor.sum(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(call.detach(), 2 * factor, rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize("gamma", [0.9, -0.9])
+def test_tensors_as_parameters_at_the_ends(dtype: torch.dtype, gamma: float) -> None:
+    largest = torch.finfo(dtype).max
+    open_side = [torch.inf, largest, 1e4]
+    for at in (open_side, [-v for v in open_side]):
+        x = torch.tensor(at).to(dtype).requires_grad_()
+        parameters = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.8, 1.2, gamma)]
+        y = golu(x, *parameters)
+        slope, alpha, beta, steepness = torch.autograd.grad(y.sum(), [x, *parameters])
+        is_open = (at[0] > 0) == (gamma > 0)
+        assert y[0] == (at[0] if is_open else 0) and beta == steepness == 0
+        assert not y.isnan().any() and (alpha.isinf() if is_open else alpha == 0)
+        torch.testing.assert_close(slope, torch.full_like(slope, 0.8 if is_open else 0.0))
+
+
+def test_second_derivatives_by_tensors() -> None:
+    x = torch.linspace(-4, 8, 9, dtype=torch.float64, requires_grad=True)
+    parameters = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in OTHER]
+    assert gradgradcheck(golu, [x, *parameters])
+
+
+def test_a_trace_with_tensors_serves_every_dtype() -> None:
+    traced = torch.jit.trace(lambda x, alpha: golu(x, alpha, 1.2), (torch.zeros(3), torch.tensor(1.0)))
+    for dtype in DTYPES:
+        x = sample(dtype)
+        y = traced(x, torch.tensor(0.5))
+        assert y.dtype == dtype
+        rtol = 0.01 if dtype.itemsize == 2 else 64 * torch.finfo(dtype).eps
+        torch.testing.assert_close(y.double(), reference.value(x, 0.5, 1.2), rtol=rtol, atol=rtol / 100)
