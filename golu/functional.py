@@ -22,6 +22,7 @@ _function_modes = torch._C._len_torch_function_stack
 _profiler_enabled = torch._C._autograd._profiler_enabled
 _tracing_state = torch._C._get_tracing_state
 _PLAIN = (Tensor, torch.nn.Parameter)
+_UNIT = (1.0, 1.0, 1.0)
 
 
 def golu(x: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0, gamma: float | Tensor = 1.0) -> Tensor:
@@ -49,13 +50,18 @@ def golu(x: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0, gam
         isinstance(alpha, Tensor) or isinstance(beta, Tensor) or isinstance(gamma, Tensor)
     ):
         return _of_tensors(formula.golu_of_tensors, x, alpha, beta, gamma)
-    if not (alpha == 1.0 and beta == 1.0 and gamma == 1.0):
+    if not (0.0 <= alpha < math.inf and 0.0 < beta < math.inf and 0.0 < gamma < math.inf):
         check_parameters(alpha, beta, gamma)
-    if compiling or not _plain(x):
+    if compiling:
+        return _seen(x, alpha, beta, gamma)
+    y = kernels.call(x, alpha, beta, gamma, _apply)
+    if y is not None:
+        return y
+    if not _plain(x):
         return _seen(x, alpha, beta, gamma)
     if x.requires_grad and _is_grad_enabled():
-        y: Tensor = _GoLU.apply(x, alpha, beta, gamma)
-        return y
+        recorded: Tensor = _apply(x, alpha, beta, gamma)
+        return recorded
     return kernels.forward(x, alpha, beta, gamma)
 
 
@@ -137,21 +143,34 @@ class _GoLU(torch.autograd.Function):
     """Run a kernel under autograd; `setup_context` would cost six times as much a call, functorch gets the formula."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, *parameters: float) -> Tensor:
+        """Take alpha, beta and gamma, or nothing for 1, which makes a small call faster."""
         ctx.save_for_backward(x)
-        ctx.parameters = alpha, beta, gamma
-        return kernels.forward(x, alpha, beta, gamma)
+        if parameters:
+            ctx.parameters = parameters
+        return kernels.forward(x, *(parameters or _UNIT))
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        if _is_grad_enabled() or _transformed(dy):  # create_graph, batched gradients
-            dx = formula.backward(dy, x, *ctx.parameters)
-        elif _plain(dy):
-            dx = kernels.backward(dy, x, *ctx.parameters)
-        else:
-            dx = operator.backward(dy, x, *ctx.parameters)
-        return dx, None, None, None
+        parameters = ctx.parameters
+        dx = None if _is_compiling() else kernels.call_backward(dy, x, *parameters)
+        if dx is None:
+            dx = _backward(dy, x, *parameters)
+        return dx if parameters is _UNIT else (dx, None, None, None)
+
+
+def _backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    """Compute a gradient that is out of the ordinary."""
+    if _is_compiling() or _is_grad_enabled() or _transformed(dy):  # create_graph, batched gradients
+        return formula.backward(dy, x, alpha, beta, gamma)
+    return kernels.backward(dy, x, alpha, beta, gamma) if _plain(dy) else operator.backward(dy, x, alpha, beta, gamma)
+
+
+# What torch's own `apply` methods check around these calls, golu() has checked; they cost as much as GoLU itself.
+_apply: Callable[..., Tensor] = super(torch.autograd.Function, _GoLU).apply
+_context: Any = _GoLU._backward_cls
+_context.parameters, _context.apply = _UNIT, _GoLU.backward
 
 
 def check_parameters(alpha: float, beta: float, gamma: float, stacklevel: int = 3) -> None:

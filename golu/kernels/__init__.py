@@ -56,9 +56,9 @@ def _slow_formula(reason: str, x: Tensor, alpha: float, beta: float, gamma: floa
     return formula.golu(x, alpha, beta, gamma)
 
 
-def takes(beta: float, gamma: float) -> bool:
+def takes(alpha: float, beta: float, gamma: float) -> bool:
     """Tell whether the kernels serve these parameters: beyond, intermediates would leave the range of float."""
-    return 1e-20 < beta < 1e20 and 1e-20 < gamma < 1e20
+    return 1e-20 < abs(alpha) < 1e20 and 1e-20 < beta < 1e20 and 1e-20 < gamma < 1e20
 
 
 def _detect(device: str) -> Kernel:

@@ -219,7 +219,7 @@ static void parallel(Loop *loop, int64_t size, const char *dy, const char *x, ch
  * intermediates would leave the range of float. */
 
 static int takes(const double *q) {
-  return !q || (1e-20 < q[1] && q[1] < 1e20 && 1e-20 < q[2] && q[2] < 1e20);
+  return !q || (1e-20 < fabs(q[0]) && fabs(q[0]) < 1e20 && 1e-20 < q[1] && q[1] < 1e20 && 1e-20 < q[2] && q[2] < 1e20);
 }
 
 #define ENTRY(dtype, type, real, REAL)                                                                        \

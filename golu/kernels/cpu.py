@@ -82,7 +82,7 @@ def _threads(x: Tensor) -> int:
 @functools.lru_cache(maxsize=64)
 def _parameters(alpha: float, beta: float, gamma: float) -> Any:
     """Return the C array, or False where the formula has to serve."""
-    return (ctypes.c_double * 3)(alpha, beta, gamma) if takes(beta, gamma) else False
+    return (ctypes.c_double * 3)(alpha, beta, gamma) if takes(alpha, beta, gamma) else False
 
 
 def load() -> CPUKernel | str:

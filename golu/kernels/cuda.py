@@ -102,7 +102,7 @@ def _run(direction: str, tensors: tuple[Tensor, ...], alpha: float, beta: float,
     global _failed
     x = tensors[-1]
     precision = _PRECISION.get(x.dtype)
-    if _failed or precision is None or not takes(beta, gamma) or tensors[0].dtype is not x.dtype:
+    if _failed or precision is None or not takes(alpha, beta, gamma) or tensors[0].dtype is not x.dtype:
         return None
     try:
         return _compiled(direction, precision, alpha, beta, gamma)(*tensors)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from golu import golu, gompertz
+from golu import formula, golu, gompertz
 from tests.golu import reference
 
 PARAMETERS = [(1.0, 1.0, 1.0), (0.8, 1.2, 0.9), (1.5, 0.03, 2.7), (1.0, 40.0, 0.25), (-0.5, 1.0, 1.0)]
@@ -163,3 +163,15 @@ def test_closed_forms() -> None:
     y.backward(torch.ones_like(y))
     assert y[1].item() == pytest.approx(-0.5671432904097838 * math.exp(-1 / 0.5671432904097838), rel=1e-14)
     assert x.grad.tolist() == pytest.approx([1 / math.e, 0.0], abs=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("alpha", [0.0, 1e-300, 1e38, 1e300])
+def test_extreme_alpha_has_the_limits_of_the_formula(alpha: float, dtype: torch.dtype) -> None:
+    x = torch.tensor([-math.inf, -200.0, -5.0, -1.0, 0.0, 1.0, 30.0, math.inf], dtype=dtype, requires_grad=True)
+    y = golu(x, alpha=alpha)
+    wanted = formula.golu(x, alpha)
+    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=0)
+    assert not y.isnan().any()
+    (slope,), (expected,) = (torch.autograd.grad(each.sum(), x) for each in (y, wanted))
+    torch.testing.assert_close(slope, expected, rtol=1e-5, atol=1e-30)
