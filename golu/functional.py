@@ -109,7 +109,7 @@ def _seen(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
 def _transformed(x: Tensor) -> bool:
     """Tell whether x is differentiated forward, batched, or an argument of a function under torch.func."""
     batched = type(x) in _PLAIN and not _has_storage(x)
-    return batched or _functorch_active() or forward_ad._current_level >= 0
+    return batched or operator.transformed()
 
 
 def _must_be_tensor(x: object) -> None:

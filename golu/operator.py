@@ -59,7 +59,7 @@ def _below_autograd(operator: Any, keys: Any, *arguments: Any) -> Tensor:
 
 
 def _forward_under_autograd(keys: Any, x: Tensor, *parameters: float) -> Tensor:
-    if _transformed():
+    if transformed():
         return formula.golu(x, *parameters)
     if x.requires_grad and torch.is_grad_enabled():
         y: Tensor = _GoLU.apply(keys, x, *parameters)
@@ -68,12 +68,13 @@ def _forward_under_autograd(keys: Any, x: Tensor, *parameters: float) -> Tensor:
 
 
 def _backward_under_autograd(keys: Any, dy: Tensor, x: Tensor, *parameters: float) -> Tensor:
-    if _transformed() or (torch.is_grad_enabled() and (dy.requires_grad or x.requires_grad)):
+    if transformed() or (torch.is_grad_enabled() and (dy.requires_grad or x.requires_grad)):
         return formula.backward(dy, x, *parameters)
     return _below_autograd(_golu_backward, keys, dy, x, *parameters)
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
+    """Tell whether a function is differentiated forward or transformed by torch.func now."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from golu import formula
-from golu.kernels import extension, takes
+from golu.kernels import extension
 
 _empty_like = torch.empty_like
 _ONE_THREAD = 32768  # elements that are not worth a second one, as in cpu.c
@@ -48,7 +48,7 @@ class CPUKernel:
     def _forward_by_ctypes(self, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
         run = self._forwards.get(x.dtype)
         parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
-        if run is None or parameters is False:
+        if run is None:
             return formula.golu(x, alpha, beta, gamma)
         y = _empty_like(x)  # keeps the strides of dense memory
         if x.is_neg() or not (x.is_contiguous() or x.stride() == y.stride()):
@@ -60,7 +60,7 @@ class CPUKernel:
     def backward(self, dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
         run = self._backwards.get(x.dtype)
         parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
-        if run is None or parameters is False or dy.dtype is not x.dtype:
+        if run is None or dy.dtype is not x.dtype:
             return formula.backward(dy, x, alpha, beta, gamma)
         dx = _empty_like(x)
         if not (x.is_contiguous() and dy.is_contiguous()) or x.is_neg() or dy.is_neg():
@@ -81,8 +81,8 @@ def _threads(x: Tensor) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _parameters(alpha: float, beta: float, gamma: float) -> Any:
-    """Return the C array, or False where the formula has to serve."""
-    return (ctypes.c_double * 3)(alpha, beta, gamma) if takes(alpha, beta, gamma) else False
+    """Return the C array; the C code says where it does not serve them."""
+    return (ctypes.c_double * 3)(alpha, beta, gamma)
 
 
 def load() -> CPUKernel | str:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from golu.surgery.kinds import call_label, in_place, original_class
+from golu.surgery.kinds import call_label, function_name, in_place, original_class
 
 FUNCTIONAL = "golu_functional"
 
@@ -51,27 +51,23 @@ def _instead(new: nn.Module, function: Any, args: Any, kwargs: Any) -> Any:
 
 def _within_reach(function: Any) -> bool:
     """Tell whether a call that is intercepted now will be whenever it is made; raise or warn where it will not."""
-    frame = sys._getframe(2)
+    frame, name = sys._getframe(2), function_name(function)
     while frame is not None and frame.f_code is not _RUN:
         file = frame.f_code.co_filename.replace("\\", "/")
         if file.endswith("torch/utils/checkpoint.py"):
             raise RuntimeError(
-                f"{_name(function)} is called in a function given to torch.utils.checkpoint, which runs it again where "
+                f"{name} is called in a function given to torch.utils.checkpoint, which runs it again where "
                 "the new activation cannot take its place: give checkpoint a module or a method of a module instead"
             )
         code = frame.f_code
         if code.co_name == "forward" and isinstance(frame.f_locals.get(code.co_varnames[0]), torch._C._FunctionBase):
             warnings.warn(
-                f"{_name(function)} is called in a torch.autograd.Function, whose backward belongs to it: not replaced",
+                f"{name} is called in a torch.autograd.Function, whose backward belongs to it: not replaced",
                 stacklevel=4,
             )
             return False
         frame = frame.f_back  # type: ignore[assignment]
     return True
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__name__", function))
 
 
 def _intercepting(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,7 +125,7 @@ def intercepted_class(cls: Any) -> type:
 def class_to_be(module: nn.Module) -> type:
     """Return the class that the module needs to be intercepted: its own, if it is already."""
     cls: Any = type(module)
-    if original_class(module) is not cls and any("_golu_intercepted" in vars(each) for each in cls.__mro__):
+    if original_class(module) is not cls:
         return type(module)
     if parametrize.is_parametrized(module) and cls.__name__.startswith("Parametrized"):
         # below torch's class, which it takes off again when the parametrization is removed

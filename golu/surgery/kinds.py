@@ -66,6 +66,20 @@ def labels_of(cls: type) -> set[str]:
     return {"GELU", "GELU_tanh", "QuickGELU"} if cls is nn.GELU else {cls.__name__}
 
 
+def matches(label: str, labels: set[str]) -> bool:
+    """Tell whether a label that was read in source is one of these, or may be: GELU(approximate=self.kind)."""
+    return label in labels or (label.startswith("GELU(") and bool(labels & {"GELU", "GELU_tanh"}))
+
+
+def function_name(function: object) -> str:
+    return str(getattr(function, "__name__", function))
+
+
+def is_bare(module: nn.Module) -> bool:
+    """Tell whether a module has nothing of its own, so that a library may keep one for all models."""
+    return not (module._modules or module._parameters or module._buffers)
+
+
 def original_class(module: nn.Module) -> type:
     """Return the module's class, as it was before its calls were intercepted."""
     mro = type(module).__mro__

@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from golu.surgery.kinds import CLASSES, FUNCTIONS, call_label
+from golu.surgery.kinds import CLASSES, FUNCTIONS, call_label, function_name
 from golu.surgery.recognition import module_label
 
 
@@ -66,7 +66,7 @@ class _Functions(TorchFunctionMode):
         before = self.running, self.known
         self.running, self.known = function, label is not None
         if label is not None:
-            self.note(label, getattr(function, "__name__", str(function)))
+            self.note(label, function_name(function))
         try:
             return function(*args, **(kwargs or {}))
         finally:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from golu.surgery.kinds import CLASSES, original_class
+from golu.surgery.kinds import CLASSES, is_bare, original_class
 from golu.surgery.source import held_functions, read
 
 _PROBE = torch.cat([torch.linspace(-4, 4, 40), torch.tensor([-100.0, -20, -12, -6.5, 6.5, 12, 20, 100])]).view(
@@ -37,7 +37,7 @@ def module_label(module: nn.Module) -> str | None:
     cls = original_class(module)
     if cls in CLASSES.values():
         return "GELU_tanh" if isinstance(module, nn.GELU) and module.approximate == "tanh" else cls.__name__
-    if module._modules or module._parameters or module._buffers or cls.__module__.startswith("torch."):
+    if not is_bare(module) or cls.__module__.startswith("torch."):
         return None
     labels = _labels_by_values(module)
     written = {call.label for call in read(cls).calls} | {label for _, label in held_functions(module)}

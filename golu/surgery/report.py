@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from golu.surgery.interception import intercepted
-from golu.surgery.kinds import CLASSES, METHODS, call_label, original_class
+from golu.surgery.kinds import CLASSES, METHODS, call_label, function_name, matches, original_class
 from golu.surgery.observation import Observation, observe
 from golu.surgery.recognition import module_label
 from golu.surgery.source import held_functions, read
@@ -34,6 +34,10 @@ class ActivationReport:
     modules: list[tuple[str, str]]  # path in the model, class name
     functional: list[FunctionalCall]  # that the source shows, and that are not intercepted
     observed: list[Observation] | None = None  # that were computed with the given inputs
+
+    def shows(self, labels: set[str]) -> bool:
+        """Tell whether the source shows a call of an activation of these labels."""
+        return any(matches(call.activation, labels) for call in self.functional)
 
     def counts(self) -> str:
         """Count each activation, on one line."""
@@ -95,8 +99,7 @@ def functional_calls(model: nn.Module) -> Iterator[FunctionalCall]:
     """Yield every functional call that the source shows and that is not intercepted."""
     for path, module in model.named_modules():
         cls, taken = original_class(module), set(intercepted(module))
-        if taken >= {"GELU", "GELU_tanh"}:
-            taken |= {label for label in _labels_written(cls) if label.startswith("GELU(")}
+        both = {"GELU", "GELU_tanh"} <= taken  # whatever the approximation turns out to be
         if cls in CLASSES.values() or module_label(module) is not None:
             continue
         for attribute, label in held_functions(module):
@@ -105,7 +108,7 @@ def functional_calls(model: nn.Module) -> Iterator[FunctionalCall]:
         yield from _recurrent(path, module)
         yield from _in_graph(path, module)
         for call in read(cls).calls:
-            if call.label not in taken:
+            if call.label not in taken and not (both and call.label.startswith("GELU(")):
                 yield FunctionalCall(path, cls.__name__, call.label, call.text, call.source)
 
 
@@ -114,13 +117,9 @@ def _in_graph(path: str, module: nn.Module) -> Iterator[FunctionalCall]:
         label = call_label(node.target, node.kwargs) if node.op == "call_function" else None
         label = METHODS.get(node.target) if node.op == "call_method" else label
         if label is not None:
-            name = getattr(node.target, "__name__", node.target)
+            name = function_name(node.target)
             call = f"{name}({', '.join(map(str, node.args))})"
             yield FunctionalCall(path, type(module).__name__, label, call, "an fx graph")
-
-
-def _labels_written(cls: type) -> set[str]:
-    return {call.label for call in read(cls).calls}
 
 
 def _recurrent(path: str, module: nn.Module) -> Iterator[FunctionalCall]:

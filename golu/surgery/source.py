@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from golu.surgery.kinds import CLASSES, FUNCTIONS, METHODS, call_label
+from golu.surgery.kinds import CLASSES, FUNCTIONS, METHODS, call_label, matches
 
 _HARMLESS_METHODS = {name for cls in (torch.Tensor, list, dict, str, set, tuple) for name in dir(cls)} - set(METHODS)
 
@@ -228,7 +228,7 @@ def shows(module: nn.Module, cls: type, labels: set[str]) -> bool:
     """Tell whether the source of the module, or what it holds, shows a call of an activation of these labels."""
     written = [call.label for call in read(cls).calls]
     held = [label for _, label in held_functions(module)]
-    return any(label in labels or label.startswith("GELU(") for label in written + held)
+    return any(matches(label, labels) for label in written + held)
 
 
 def may_call(module: nn.Module, cls: type, labels: set[str]) -> bool:

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from golu import (
@@ -24,6 +23,7 @@ from golu import (
     replace_activation_by_name,
     replace_activation_by_torch_module,
 )
+from tests.golu.operations import Operations
 
 X = torch.linspace(-3, 3, 13)
 FUNCTIONS = [F.relu]
@@ -180,6 +180,32 @@ def test_a_module_that_a_library_keeps_for_all_models_stays_as_it_is() -> None:
     assert type(GLOBAL) is Held
 
 
+def test_a_hook_on_the_module_of_one_model_is_not_one_on_that_of_another() -> None:
+    first, second, seen = nn.Sequential(GLOBAL), nn.Sequential(GLOBAL), []
+    replace_activation_by_name(first, "GELU", "GoLU", functional=True)
+    first[0].register_forward_hook(lambda *_: seen.append("hook"))
+    second(X)
+    assert seen == []
+    first(X)
+    assert seen == ["hook"]
+
+
+class Undecided(Deep):
+    kind = "tanh"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(self.before(x), approximate=self.kind)
+
+
+def test_an_approximation_that_is_chosen_late_is_a_gelu_alone() -> None:
+    model = nn.Sequential(Undecided(torch.abs))
+    with pytest.warns(UserWarning, match=r"^no ReLU was replaced: the model holds GELU\(approximate=self\.kind\) x1"):
+        replace_activation_by_name(model, "ReLU", "GoLU", functional=True)
+    replace_activation_by_torch_module(model, nn.GELU, GoLU, functional=True)
+    torch.testing.assert_close(model(X), golu(X), rtol=0, atol=0)
+    assert find_activations(model).functional == []
+
+
 class Inside(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -307,16 +333,6 @@ def test_what_the_new_activation_calls_is_its_own() -> None:
 # ---- models that people use ----
 
 
-class _Operations(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.overloadpacket.__name__.rstrip("_"))
-        return func(*args, **(kwargs or {}))
-
-
 SMALL = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50,
     "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 40,
@@ -344,9 +360,9 @@ def test_transformers(family: str) -> None:
     with torch.no_grad():
         before, untouched = model(input_ids=ids)[0], other(input_ids=ids)[0]
     replace_activation_by_name(model, old, "GoLU", functional=True, example={"input_ids": ids})
-    with torch.no_grad(), _Operations() as operations:
+    with torch.no_grad(), Operations() as operations:
         after = model(input_ids=ids)[0]
-    assert operation not in operations.names
+    assert operation not in operations.counts
     assert not torch.equal(before, after)
     with torch.no_grad():
         torch.testing.assert_close(other(input_ids=ids)[0], untouched, rtol=0, atol=0)

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 from torch.nn.functional import relu as rectify
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import densenet, detection
 
 from golu import (
@@ -30,6 +29,7 @@ from golu import (
     replace_activation_by_torch_module,
     update_golu_parameters,
 )
+from tests.golu.operations import Operations
 
 
 @pytest.fixture(autouse=True)
@@ -101,18 +101,6 @@ def test_torchvision_models(name: str) -> None:
     assert list(model.state_dict()) == keys
 
 
-class _Operations(TorchDispatchMode):
-    """Counts the operations that run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.counts[func.overloadpacket.__name__.rstrip("_")] += 1
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(
     ("name", "functional"),
     [("densenet121", 1), ("fasterrcnn_resnet50_fpn", 2), ("retinanet_resnet50_fpn_v2", 1)],
@@ -123,7 +111,7 @@ def test_no_relu_runs_once_the_functional_calls_are_swapped(name: str, functiona
     runs = []
     for swap in (False, True):
         replace_activation_by_torch_module(model, nn.ReLU, "GoLU", functional=swap)
-        with _Operations() as operations, torch.no_grad():
+        with Operations() as operations, torch.no_grad():
             model(x)
         assert operations.counts["convolution"] > 50
         runs.append(operations.counts["relu"])

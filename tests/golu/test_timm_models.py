@@ -1,14 +1,13 @@
 """After a swap no call of the old activations is left in models of timm, counted by what their operators really do."""
 
 import warnings
-from typing import Any
 
 import pytest
 import timm
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from golu import find_activations, replace_activation_by_name
+from tests.golu.operations import Operations
 
 QUICK = ["ghostnet_100", "mobilevit_xxs", "levit_128", "convnext_atto", "lcnet_050"]
 MANY = [
@@ -79,29 +78,19 @@ HIDDEN = {
 }
 
 
-class _Operations(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.overloadpacket.__name__.rstrip("_"))
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in MANY)])
 def test_no_call_is_left(name: str) -> None:
     torch.manual_seed(0)
     model = timm.create_model(name).eval()
     x = torch.randn(1, *model.default_cfg["input_size"])
-    with torch.no_grad(), _Operations() as before:
+    with torch.no_grad(), Operations() as before:
         model(x)
     held = {each.activation for each in find_activations(model, x).observed or []} & set(HIDDEN)
-    assert {HIDDEN[label] for label in held} == before.names & set(HIDDEN.values())
+    assert {HIDDEN[label] for label in held} == before.counts.keys() & set(HIDDEN.values())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="no .* was found")
         for label in held:
             replace_activation_by_name(model, label, "GoLU", functional=True)
-    with torch.no_grad(), _Operations() as after:
+    with torch.no_grad(), Operations() as after:
         model(x)
-    assert not after.names & set(HIDDEN.values())
+    assert not after.counts.keys() & set(HIDDEN.values())
