@@ -6,7 +6,7 @@ python -m benchmarks.summary
 from collections.abc import Sequence
 from functools import partial
 
-from benchmarks import report
+from benchmarks import compiled, report
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 
@@ -38,15 +38,6 @@ def overhead(numbers: dict) -> str:
     return report.table(["16 elements", "forward", "to SiLU", "forward and backward", "to SiLU"], rows)
 
 
-def compiled(numbers: dict) -> str:
-    rows = []
-    for name, row in numbers.items():
-        ratios = [f"{row[f'{what}_to_silu']:.3f}" for what in ("inference", "training")]
-        rows.append([name, str(row["graph_breaks"]), str(row["kernels"]), *ratios])
-    columns = ["compiled", "graph breaks", "kernels between", "inference, to Swish", "training step, to Swish"]
-    return report.table(columns, rows)
-
-
 def accuracy(numbers: dict) -> str:
     def cell(row: dict) -> str:
         value = row["value_ulp"]
@@ -72,7 +63,7 @@ def training(numbers: dict, unit: str = "images") -> str:
 
 
 TABLES = [
-    ("ops", speed), ("ops", overhead), ("compiled", compiled), ("accuracy", accuracy), ("memory", memory),
+    ("ops", speed), ("ops", overhead), ("compiled", compiled.table), ("accuracy", accuracy), ("memory", memory),
     ("training", training), ("dense_prediction", training), ("diffusion", training),
     ("language", partial(training, unit="tokens")),
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from golu import formula, kernels, operator
 
 _is_compiling = torch.compiler.is_compiling
+_is_exporting = torch.compiler.is_exporting
 _is_grad_enabled = torch.is_grad_enabled
 _has_storage = torch._C._has_storage
 _functorch_active = torch._C._are_functorch_transforms_active
@@ -98,7 +99,9 @@ def _plain(x: Tensor) -> bool:
 def _seen(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
     """Compute golu where something sees the operations: one operator, or those of the formula where they transform."""
     _must_be_tensor(x)
-    if _is_compiling() or _transformed(x) or _tracing_state() is not None:
+    if _is_compiling() and not _is_exporting():
+        return operator.forward(x, alpha, beta, gamma)
+    if _is_exporting() or _transformed(x) or _tracing_state() is not None:
         return _traceable(formula.golu)(x, alpha, beta, gamma)
     if x.is_nested and x.layout is torch.strided:
         parts = [golu(part, alpha, beta, gamma) for part in x.unbind()]

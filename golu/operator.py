@@ -18,13 +18,14 @@ _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.pointwise)
 _PARAMETERS = "float alpha=1.0, float beta=1.0, float gamma=1.0"
 _library.define(f"golu(Tensor x, {_PARAMETERS}) -> Tensor", tags=_TAGS)
 _library.define(f"golu_backward(Tensor dy, Tensor x, {_PARAMETERS}) -> Tensor", tags=_TAGS)
+FEW = 2**16  # elements: as fast either way, measured with neighbours to fuse with
 _golu = torch.ops.golu.golu.default
 _golu_backward = torch.ops.golu.golu_backward.default
 
 
 def forward(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
     """Call the operator golu::golu."""
-    if type(x) is not Tensor:
+    if type(x) is not Tensor and not torch.compiler.is_compiling():
         _teach_dtensor()
     y: Tensor = _golu(x, alpha, beta, gamma)
     return y
@@ -59,6 +60,12 @@ def _below_autograd(operator: Any, keys: Any, *arguments: Any) -> Tensor:
 
 
 def _forward_under_autograd(keys: Any, x: Tensor, *parameters: float) -> Tensor:
+    if torch._guards.TracingContext.try_get() is not None:  # torch.compile traces
+        _teach_dtensor()
+        parameters = tuple(map(_constant, parameters))
+        if _better_fused(x):
+            return formula.golu(x, *parameters)
+        _teach_partitioner()
     if transformed():
         return formula.golu(x, *parameters)
     if x.requires_grad and torch.is_grad_enabled():
@@ -71,6 +78,35 @@ def _backward_under_autograd(keys: Any, dy: Tensor, x: Tensor, *parameters: floa
     if transformed() or (torch.is_grad_enabled() and (dy.requires_grad or x.requires_grad)):
         return formula.backward(dy, x, *parameters)
     return _below_autograd(_golu_backward, keys, dy, x, *parameters)
+
+
+def _constant(parameter: float | torch.SymFloat) -> float:
+    """Return the number itself: dynamic shapes make floats symbolic too, which would be computed with in fp64."""
+    return parameter.node.guard_float("", 0) if isinstance(parameter, torch.SymFloat) else parameter
+
+
+def _better_fused(x: Tensor) -> bool:
+    """Tell whether a compiler that is tracing now had better generate code from the formula than call the kernel.
+
+    On a CPU its exponential takes twice the time of the kernel's, which outweighs what a call costs from FEW elements.
+    """
+    if x.device.type != "cpu" or kernels.kernel_for("cpu").name == "formula":
+        return True
+    elements = x.numel()
+    if isinstance(elements, torch.SymInt):  # dynamic shapes: that of the first call, without a guard
+        return (elements.node.hint or FEW) < FEW
+    return elements < FEW
+
+
+def _teach_partitioner() -> None:
+    """Tell torch.compile that both operators may be computed again rather than stored, as it knows of elementwise ones.
+
+    It has no public way; the list that it keeps is of torch's own operators.
+    """
+    from torch._functorch.partitioners import pointwise_ops
+
+    if torch.ops.golu.golu not in pointwise_ops():
+        pointwise_ops().extend([torch.ops.golu.golu, torch.ops.golu.golu_backward])
 
 
 def transformed() -> bool:

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,6 +20,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.onnx"),
     pytest.mark.filterwarnings("ignore:You are using the legacy:DeprecationWarning"),
 ]
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Compile anew: the cache of compiled code does not distinguish which sizes came first."""
+    from torch._inductor.utils import fresh_cache
+
+    torch._dynamo.reset()
+    with fresh_cache():
+        yield
 
 
 def sample(dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -122,6 +133,62 @@ def test_compile_with_dynamic_shapes_and_changed_parameters() -> None:
     assert graphs == 1
     module.set_parameters(*OTHER)
     torch.testing.assert_close(compiled(x), golu(x, *OTHER), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("parameters", [UNIT, OTHER])
+def test_compiled_large_tensors_have_the_bits_of_the_kernel(
+    fresh: None, dynamic: bool, parameters: tuple[float, ...]
+) -> None:
+    x, dy = torch.randn(2, 257, 300).mul(3)
+    plain, compiled = x.clone().requires_grad_(), x.clone().requires_grad_()
+    golu(plain, *parameters).backward(dy)
+    y = torch.compile(GoLU(*parameters), fullgraph=True, dynamic=dynamic)(compiled)
+    y.backward(dy)
+    assert torch.equal(y, golu(x, *parameters)) and torch.equal(compiled.grad, plain.grad)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_code_computes_small_fp32_tensors_in_fp32(fresh: None, dynamic: bool) -> None:
+    """Dynamic shapes make the parameters symbolic too, unless they are said to be constants."""
+    from torch._inductor.utils import run_and_get_code
+
+    compiled = torch.compile(GoLU(*OTHER), fullgraph=True, dynamic=dynamic)
+    x = torch.randn(5, 7)
+    y, (code,) = run_and_get_code(compiled, x)
+    torch.testing.assert_close(y, golu(x, *OTHER))
+    assert "float" in code and "double" not in code
+
+
+@pytest.mark.parametrize("shape", [(8, 64), (512, 512)])
+def test_compiled_layers_keep_what_they_keep_with_silu(fresh: None, shape: tuple[int, int]) -> None:
+    """The value is computed again for the backward pass, as an activation of torch's own is."""
+
+    def kept(activation: nn.Module) -> list[int]:
+        torch._dynamo.reset()
+        gated = torch.compile(lambda a, b: activation(a) * b, fullgraph=True)
+        y = gated(*(torch.randn(shape, requires_grad=True) for _ in range(2)))
+        return sorted(t.numel() for t in y.grad_fn.saved_tensors)
+
+    assert kept(GoLU()) == kept(nn.SiLU()) == 2 * [shape[0] * shape[1]]
+
+
+def test_a_dimension_marked_as_dynamic_stays_so(fresh: None) -> None:
+    counter = torch._dynamo.testing.CompileCounterWithBackend("inductor")
+    compiled = torch.compile(golu, fullgraph=True, backend=counter)
+    for rows in (300, 2, 1000):
+        x = torch.randn(rows, 300)
+        torch._dynamo.mark_dynamic(x, 0)
+        torch.testing.assert_close(compiled(x), golu(x), rtol=2e-5, atol=1e-7)
+    assert counter.frame_count == 1
+
+
+def test_compiled_derivatives_of_large_tensors(fresh: None) -> None:
+    x = torch.randn(70_000, dtype=torch.float64)
+    second = torch.func.grad(lambda t: torch.func.grad(lambda s: golu(s).sum())(t).sum())
+    torch.testing.assert_close(torch.compile(second, fullgraph=True)(x), reference.second_derivative(x))
+    forward = torch.compile(lambda t: torch.func.jvp(golu, (t,), (t,))[1], fullgraph=True)
+    torch.testing.assert_close(forward(x), x * reference.derivative(x))
 
 
 def test_inductor_fuses_it_with_its_neighbours() -> None:
