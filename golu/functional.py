@@ -100,7 +100,7 @@ def _seen(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
     """Compute golu where something sees the operations: one operator, or those of the formula where they transform."""
     _must_be_tensor(x)
     if _is_compiling() and not _is_exporting():
-        return operator.forward(x, alpha, beta, gamma)
+        return operator.compiled(x, alpha, beta, gamma)
     if _is_exporting() or _transformed(x) or _tracing_state() is not None:
         return _traceable(formula.golu)(x, alpha, beta, gamma)
     if x.is_nested and x.layout is torch.strided:

@@ -1,7 +1,8 @@
 """Register golu::golu and golu::golu_backward, what dispatch modes, tensor subclasses and the profiler see of GoLU.
 
 They compute by the same kernels as a plain call, so the bits of value and gradient are the same, and so is what is
-kept for backward: x. The registration defines two names and their implementations; it takes about 1 ms.
+kept for backward: x. In a graph of torch.compile stands golu::compiled, which becomes either golu::golu or the formula
+when that graph is differentiated. The registration defines names and implementations; it takes about 1 ms.
 """
 
 import sys
@@ -18,14 +19,16 @@ _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.pointwise)
 _PARAMETERS = "float alpha=1.0, float beta=1.0, float gamma=1.0"
 _library.define(f"golu(Tensor x, {_PARAMETERS}) -> Tensor", tags=_TAGS)
 _library.define(f"golu_backward(Tensor dy, Tensor x, {_PARAMETERS}) -> Tensor", tags=_TAGS)
-FEW = 2**16  # elements: as fast either way, measured with neighbours to fuse with
+_FEW = 2**16  # elements: as fast either way, measured with neighbours to fuse with
+_GENERATION = "1"  # to be raised when _compiled or the formula changes: torch finds compiled code by the graph
+_library.define("compiled(Tensor x, float alpha, float beta, float gamma, str generation) -> Tensor", tags=_TAGS)
 _golu = torch.ops.golu.golu.default
 _golu_backward = torch.ops.golu.golu_backward.default
 
 
 def forward(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
     """Call the operator golu::golu."""
-    if type(x) is not Tensor and not torch.compiler.is_compiling():
+    if type(x) is not Tensor:
         _teach_dtensor()
     y: Tensor = _golu(x, alpha, beta, gamma)
     return y
@@ -60,12 +63,6 @@ def _below_autograd(operator: Any, keys: Any, *arguments: Any) -> Tensor:
 
 
 def _forward_under_autograd(keys: Any, x: Tensor, *parameters: float) -> Tensor:
-    if torch._guards.TracingContext.try_get() is not None:  # torch.compile traces
-        _teach_dtensor()
-        parameters = tuple(map(_constant, parameters))
-        if _better_fused(x):
-            return formula.golu(x, *parameters)
-        _teach_partitioner()
     if transformed():
         return formula.golu(x, *parameters)
     if x.requires_grad and torch.is_grad_enabled():
@@ -80,22 +77,39 @@ def _backward_under_autograd(keys: Any, dy: Tensor, x: Tensor, *parameters: floa
     return _below_autograd(_golu_backward, keys, dy, x, *parameters)
 
 
+def compiled(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    """Call the operator golu::compiled, in code that torch.compile traces."""
+    y: Tensor = torch.ops.golu.compiled.default(x, alpha, beta, gamma, _GENERATION)
+    return y
+
+
+def _compiled(x: Tensor, alpha: float, beta: float, gamma: float, generation: str) -> Tensor:
+    """Choose what a compiled graph holds: the kernel from _FEW elements on, where there is one; else the formula."""
+    alpha, beta, gamma = map(_constant, (alpha, beta, gamma))
+    if torch._guards.TracingContext.try_get() is None:  # the graph is not compiled further, and runs
+        return forward(x, alpha, beta, gamma)
+    if _better_fused(x):
+        return formula.golu(x, alpha, beta, gamma)
+    _teach_partitioner()
+    return forward(x, alpha, beta, gamma)
+
+
 def _constant(parameter: float | torch.SymFloat) -> float:
     """Return the number itself: dynamic shapes make floats symbolic too, which would be computed with in fp64."""
     return parameter.node.guard_float("", 0) if isinstance(parameter, torch.SymFloat) else parameter
 
 
 def _better_fused(x: Tensor) -> bool:
-    """Tell whether a compiler that is tracing now had better generate code from the formula than call the kernel.
+    """Tell whether generated code that computes the formula is at least as fast as a call of the kernel.
 
-    On a CPU its exponential takes twice the time of the kernel's, which outweighs what a call costs from FEW elements.
+    On a CPU its exponential takes twice the time of the kernel's, which outweighs what a call costs from _FEW elements.
     """
     if x.device.type != "cpu" or kernels.kernel_for("cpu").name == "formula":
         return True
     elements = x.numel()
     if isinstance(elements, torch.SymInt):  # dynamic shapes: that of the first call, without a guard
-        return (elements.node.hint or FEW) < FEW
-    return elements < FEW
+        return (elements.node.hint or _FEW) < _FEW
+    return elements < _FEW
 
 
 def _teach_partitioner() -> None:
@@ -132,6 +146,8 @@ for _name, _computed, _differentiable, _decomposed, _shaped in (
     _library.impl(_name, _decomposed, "FuncTorchBatched")
     _library.impl(_name, _decomposed, "Batched")  # that of torch.autograd.grad(..., is_grads_batched=True)
 
+
+_library.impl("compiled", _compiled, "CompositeImplicitAutograd")
 
 _dtensor_knows = False
 
