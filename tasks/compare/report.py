@@ -40,6 +40,7 @@ class Comparison:
         metrics: what the numbers of the runs mean; the first one judges.
         device: "cpu" or "cuda".
         costs: of each activation, in the order of the tables.
+        notes: what else a reader has to know, a line each.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class Comparison:
     device: str
     runs: Sequence[Ended]
     costs: Mapping[str, dict[str, Any]]
+    notes: Sequence[str] = ()
 
     @property
     def scores(self) -> list[Metric]:
@@ -113,7 +115,11 @@ def write(output: Path, comparison: Comparison, settings: str, origins: str, ori
     """
     summaries = comparison.summaries()
     rows = table_rows(comparison)
-    notes = [*legend(comparison), *([f"the runs are not of one origin: {origins}"] if origins else [])]
+    notes = [
+        *comparison.notes,
+        *legend(comparison),
+        *([f"the runs are not of one origin: {origins}"] if origins else []),
+    ]
     stored = {**origin, "baseline": comparison.baseline, "metrics": metrics.stored(comparison.metrics)}
     write_json(output / "results.json", {**stored, "summary": summaries})
     write_text(output / "runs.csv", to_csv([_run_row(each) for each in comparison.runs]))
@@ -123,21 +129,28 @@ def write(output: Path, comparison: Comparison, settings: str, origins: str, ori
     return "\n".join(["", plain_table(rows), "", *notes, ""])
 
 
-def settings(task: Task) -> str:
-    """Say what is trained, on a line."""
-    values = {"dataset": task.dataset, "model": task.model_name} | task.configuration()
+def settings(task: Task, changed: Mapping[str, Any] | None = None) -> str:
+    """Say what is trained, on a line.
+
+    Args:
+        changed: settings that differ from the task's.
+    """
+    values = {"dataset": task.dataset, "model": task.model_name} | task.configuration() | dict(changed or {})
     return " ".join(f"{name}={_word(value)}" for name, value in values.items())
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}:{each:g}" for name, each in value.items())
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def outcome(run: StoredRun, results: Results, metric: Metric) -> str:
+def outcome(run: StoredRun, results: Results) -> str:
     """Say how a run ended, on a line."""
-    name = f"{run.activation}, seed {run.seed}"
+    name = f"{run.activation}, seed {run.seed}" + (f", {run.variant.replace('_', ' ')}" if run.variant else "")
     if results["final"] is None:
         return f"{name}: diverged in {results['axis']} {results['diverged_at']}"
+    metric = metrics.read(results["metrics"])[0]
     value = metric.value(results["final"])
     reached = "none" if value is None else number(value, decimals([value]))
     return f"{name}: {metric.label} {reached} in {_seconds(results):.1f} s"

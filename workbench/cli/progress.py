@@ -68,10 +68,11 @@ class Progress:
         elif self._shown:
             elapsed = time.monotonic() - self._start
             left = elapsed * (self._total - self._done) / max(self._done - self._before, 1)
-            print(f"[{self._done / self._total:4.0%}, {_clock(left)} left] {line}", flush=True)
+            print(f"[{self._done / self._total:4.0%}, {duration(left)} left] {line}", flush=True)
 
 
-def _clock(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Format as minutes and seconds, with hours where there are any."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

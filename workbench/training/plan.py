@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from workbench.cli.errors import Stopped
+from workbench.cli.errors import Stopped, UserError
 from workbench.cli.progress import Progress
+from workbench.training.cluster import Cluster, in_jobs
 from workbench.training.run import configuration_of, defaults_of, train_run
 from workbench.training.runs import Results, StoredRun
 from workbench.training.task import Spec, opened
@@ -17,6 +19,22 @@ from workbench.training.workers import in_processes
 LINES = 50  # of progress, at most, where there is no terminal
 
 Describe = Callable[[StoredRun, Results], str]
+
+
+class Failed(UserError):
+    """Report that runs of a plan failed, when the others had ended.
+
+    Args:
+        results: of the runs that have ended.
+        reasons: a line for each of the others.
+    """
+
+    def __init__(self, results: dict[StoredRun, Results], reasons: Sequence[str]) -> None:
+        self.results, self.reasons = results, list(reasons)
+        super().__init__(
+            f"{len(reasons)} of {len(results) + len(reasons)} runs failed; the same command trains them again: "
+            + "; ".join(reasons)
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,7 @@ def complete(
     jobs: int = 1,
     checkpoints: bool = True,
     ended: dict[StoredRun, Results] | None = None,
+    cluster: Cluster | None = None,
 ) -> dict[StoredRun, Results]:
     """Train the runs that are missing, store and report each as it ends, and return the results of the whole plan.
 
@@ -58,9 +77,11 @@ def complete(
         jobs: processes at once, each with one thread; 1: in this process.
         checkpoints: whether they are stored, so that a stopped run resumes and its weights can be used.
         ended: what `check` found, if it has been called.
+        cluster: trains each run in a job of its own, instead of processes of this one.
 
     Raises:
         UserError: a task refuses its settings or data, or another run is stored in the place of one.
+        Failed: runs ended with an error, after the others have ended.
         Stopped: Ctrl-C.
     """
     results = check(plan) if ended is None else dict(ended)
@@ -69,14 +90,20 @@ def complete(
         return {each.run: results[each.run] for each in plan}
     if results:
         print(f"{len(results)} of {len(plan)} runs are stored already, {len(missing)} to go", flush=True)
+    failed: dict[StoredRun, str] = {}
     try:
-        if jobs == 1:
-            _one_after_the_other(missing, results, describe, checkpoints)
+        if jobs == 1 and cluster is None:
+            _one_after_the_other(missing, results, failed, describe, checkpoints)
         else:
-            _several_at_once(missing, results, describe, checkpoints, min(jobs, len(missing)))
-    except (KeyboardInterrupt, Stopped):
-        raise Stopped(_stopped(plan, results)) from None
-    return {each.run: results[each.run] for each in plan}
+            at_once = cluster or min(jobs, len(missing))
+            _several_at_once(missing, results, failed, describe, checkpoints, at_once)
+    except (KeyboardInterrupt, Stopped) as stopped:
+        going_on = f"; {stopped}" if cluster and str(stopped) else ""
+        raise Stopped(_stopped(plan, results) + going_on) from None
+    ended_now = {each.run: results[each.run] for each in plan if each.run in results}
+    if failed:
+        raise Failed(ended_now, list(failed.values()))
+    return ended_now
 
 
 def check(plan: Sequence[Planned]) -> dict[StoredRun, Results]:
@@ -99,18 +126,42 @@ def _stopped(plan: Sequence[Planned], results: dict[StoredRun, Results]) -> str:
 
 
 def _one_after_the_other(
-    missing: list[Planned], results: dict[StoredRun, Results], describe: Describe, checkpoints: bool
+    missing: list[Planned],
+    results: dict[StoredRun, Results],
+    failed: dict[StoredRun, str],
+    describe: Describe,
+    checkpoints: bool,
 ) -> None:
     steps = [steps_of(each) for each in missing]
     every = max(1, len(missing) // LINES)
     with Progress(sum(steps)) as progress:
         for number, each in enumerate(missing, start=1):
-            progress.doing(f"{each.run.activation}, seed {each.run.seed}")
-            found = train_run(each.spec, each.run, after_step=progress.advance, checkpoints=checkpoints)
+            progress.doing(_name(each.run))
+            found = _tried(each, progress.advance, checkpoints)
+            progress.reach(sum(steps[:number]))  # one that diverged, failed, or was resumed, took fewer
+            if isinstance(found, str):
+                failed[each.run] = found
+                progress.report(found)
+                continue
             results[each.run] = found
-            progress.reach(sum(steps[:number]))  # one that diverged, or was resumed, took fewer
             if number % every == 0 or number == len(missing):
                 progress.report(describe(each.run, found))
+
+
+def _name(run: StoredRun) -> str:
+    return f"{run.activation}, seed {run.seed}" + (f", {run.variant.replace('_', ' ')}" if run.variant else "")
+
+
+def _tried(planned: Planned, after_step: Callable[[], object], checkpoints: bool) -> Results | str:
+    """Train a run; return what it reached, or on a line why it failed: the others of the plan are to go on."""
+    try:
+        return train_run(planned.spec, planned.run, after_step=after_step, checkpoints=checkpoints)
+    except Stopped:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [""]
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return f"{_name(planned.run)}: failed: {kind}{reason[0]}"
 
 
 def steps_of(planned: Planned) -> int:
@@ -122,22 +173,39 @@ def steps_of(planned: Planned) -> int:
 
 
 def _several_at_once(
-    missing: list[Planned], results: dict[StoredRun, Results], describe: Describe, checkpoints: bool, jobs: int
+    missing: list[Planned],
+    results: dict[StoredRun, Results],
+    failed: dict[StoredRun, str],
+    describe: Describe,
+    checkpoints: bool,
+    at_once: int | Cluster,
 ) -> None:
     every, done = max(1, len(missing) // LINES), 0
     with Progress(len(missing), "run") as progress:
 
-        def finished(ended: tuple[Planned, Results]) -> None:
+        def finished(ended: tuple[Planned, Results | str]) -> None:
             nonlocal done
             planned, found = ended
-            results[planned.run] = found
             done += 1
             progress.advance()
+            if isinstance(found, str):
+                failed[planned.run] = found
+                progress.report(found)
+                return
+            results[planned.run] = found
             if done % every == 0 or done == len(missing):
                 progress.report(describe(planned.run, found))
 
-        in_processes(_train_in_worker, [(each, checkpoints) for each in missing], jobs, finished)
+        def lost(arguments: tuple[Any, ...], reason: str) -> None:
+            planned = arguments[0]
+            finished((planned, f"{_name(planned.run)}: failed: {reason}"))
+
+        work = [(each, checkpoints) for each in missing]
+        if isinstance(at_once, Cluster):
+            in_jobs(_train_in_worker, work, at_once, finished, lost)
+        else:
+            in_processes(_train_in_worker, work, at_once, finished)
 
 
-def _train_in_worker(planned: Planned, checkpoints: bool) -> tuple[Planned, Results]:
-    return planned, train_run(planned.spec, planned.run, after_step=lambda: None, checkpoints=checkpoints)
+def _train_in_worker(planned: Planned, checkpoints: bool) -> tuple[Planned, Results | str]:
+    return planned, _tried(planned, lambda: None, checkpoints)

@@ -110,11 +110,14 @@ class TrainingProgram:
         self.add_task_flags(parser)
         return parser.parse_args(arguments)
 
-    def add_task_flags(self, parser: Parser, changes: Mapping[str, Any] | None = None) -> None:
+    def add_task_flags(
+        self, parser: Parser, changes: Mapping[str, Any] | None = None, hidden: Sequence[str] = ()
+    ) -> None:
         """Add all flags that say what is trained on what: all but activation, seed and results.
 
         Args:
             changes: settings that differ from the recipes'.
+            hidden: settings that other flags decide.
         """
         if self.recipe_flags:
             first = next(iter(self.recipes))
@@ -134,10 +137,10 @@ class TrainingProgram:
         if self.add_flags is not None:
             self.add_flags(parser)
         recipes = {name: replace(each, **changes or {}) for name, each in self.recipes.items()}
-        hidden = {"model"} if self.recipe_flags else set()
+        decided = {*hidden, *(("model",) if self.recipe_flags else ())}
         first = next(iter(recipes.values()))
         several = recipes if len(recipes) > 1 else None
-        add_settings(parser, first, self.aliases, self.default_text, several, hidden)
+        add_settings(parser, first, self.aliases, self.default_text, several, decided)
 
     def spec(self, options: Options, changes: Mapping[str, Any] | None = None) -> Spec:
         """Specify the task that the options describe.

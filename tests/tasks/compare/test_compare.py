@@ -299,7 +299,7 @@ def test_as_a_command():
     lines = ended.stderr.splitlines()
     assert ended.returncode == 2
     assert [line for line in lines if not line.startswith("import time:")] == [
-        "error: argument --lr: must be a number above 0, not '0' (--help explains every flag)"
+        "error: argument --lr: must be a number above 0, not '0', or tune (--help explains every flag)"
     ]
     imported = {line.rpartition("|")[2].strip() for line in lines}
     assert "torch" in imported

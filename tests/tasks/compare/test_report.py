@@ -13,7 +13,7 @@ from tasks.compare.report import Comparison, Ended
 from tasks.gpt.evaluation import METRICS as TEXT_METRICS
 from tests.tasks.compare.test_compare import spec_of
 from workbench.training.memory import kept_for_backward
-from workbench.training.metrics import VAL_LOSS
+from workbench.training.metrics import VAL_LOSS, stored
 from workbench.training.runs import StoredRun
 from workbench.training.task import opened
 from workbench.vision.classification import ACCURACY
@@ -97,7 +97,8 @@ def test_the_table_of_a_text_has_the_right_numbers(comparison):
     assert judge.startswith("perplexity: ") and "less is better" in judge and "95% t-interval" in judge
     assert accuracy.startswith("token accuracy: ") and difference.startswith("difference to ReLU: of the perplexity")
     ended = compared.runs[2]
-    assert report.outcome(ended.run, ended.results, TEXT_METRICS[0]) == "GoLU, seed 0: perplexity 8.00 in 0.6 s"
+    said = report.outcome(ended.run, ended.results | {"metrics": stored(TEXT_METRICS)})
+    assert said == "GoLU, seed 0: perplexity 8.00 in 0.6 s"
 
 
 def test_diverged_runs_are_counted_and_left_out_of_means_and_pairs(comparison):

@@ -1,0 +1,94 @@
+"""Train the runs of a plan as jobs of a cluster: one that is preempted requeues, and resumes from its checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from workbench.cli.errors import Stopped, UserError
+
+R = TypeVar("R")
+PAUSE = 1.0  # seconds between two looks at the jobs
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Say where jobs run, and what each asks for.
+
+    Args:
+        kind: "slurm"; or "local", processes of this machine, all at once.
+        logs: folder of what the jobs print.
+        partition: Slurm's; None: its default.
+        gpus: of each job.
+        hours: the longest that a job takes before it is requeued.
+    """
+
+    kind: str
+    logs: Path
+    partition: str | None = None
+    gpus: int = 0
+    hours: float = 24.0
+
+
+class _Job:
+    """Do a piece of work; submitit requeues what `checkpoint` gives before a job is preempted or times out."""
+
+    def __init__(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.work, self.arguments = work, arguments
+
+    def __call__(self) -> Any:
+        return self.work(*self.arguments)
+
+    def checkpoint(self) -> Any:
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(_Job(self.work, self.arguments))
+
+
+def in_jobs(
+    work: Callable[..., R],
+    arguments: Iterable[tuple[Any, ...]],
+    cluster: Cluster,
+    finished: Callable[[R], None],
+    failed: Callable[[tuple[Any, ...], str], None],
+) -> None:
+    """Call `finished` with what `work(*each)` returns in a job of its own, in the order in which they end.
+
+    Args:
+        work, arguments: picklable.
+        failed: called with a job's arguments and, on a line, the reason why it ended without a result.
+
+    Raises:
+        UserError: submitit or Slurm is missing, or Slurm refuses the jobs.
+        Stopped: Ctrl-C; the jobs go on.
+    """
+    try:
+        import submitit
+    except ModuleNotFoundError as error:
+        raise UserError("--cluster needs the package submitit: pip install -e '.[cluster]'") from error
+    if cluster.kind == "slurm" and shutil.which("sbatch") is None:
+        raise UserError("--cluster slurm: there is no command sbatch here; start this on a machine of the cluster")
+    executor = submitit.AutoExecutor(cluster.logs, cluster=cluster.kind)
+    asked: dict[str, Any] = {"timeout_min": round(60 * cluster.hours), "gpus_per_node": cluster.gpus, "name": "golu"}
+    if cluster.kind == "slurm" and cluster.partition:
+        asked["slurm_partition"] = cluster.partition
+    executor.update_parameters(**asked)
+    try:
+        waiting = {executor.submit(_Job(work, each)): each for each in arguments}
+    except submitit.core.utils.FailedJobError as error:
+        raise UserError(f"the cluster refuses the jobs: {str(error).strip().splitlines()[-1]}") from error
+    try:
+        while waiting:
+            for job in [each for each in waiting if each.done()]:
+                own, lost = waiting.pop(job), job.exception()
+                if lost is None:
+                    finished(job.result())
+                else:
+                    failed(own, f"job {job.job_id}: {str(lost).strip().splitlines()[-1]}")
+            time.sleep(PAUSE if waiting else 0)
+    except KeyboardInterrupt:
+        raise Stopped(f"stopped waiting: {len(waiting)} jobs go on, and the same command collects them") from None
