@@ -14,7 +14,7 @@ import torch
 
 from tasks.table import TASKS
 from tests.conftest import ENVIRONMENT, PLAIN, TORCHRUN, in_processes
-from tests.tasks.training_programs import ROWS
+from tests.tasks.training_programs import DISTINCT, ROWS
 from workbench.cli.settings import defaults
 from workbench.training import metrics
 from workbench.training.task import opened
@@ -436,7 +436,7 @@ def test_a_full_disk_leaves_what_was_stored(row, run, killed, tmp_path, monkeypa
 # Several processes
 
 
-@EVERY
+@pytest.mark.parametrize("row", DISTINCT, ids=lambda row: row.task)
 def test_two_processes_give_the_numbers_of_one(row, data, program, tmp_path):
     one = program(row.program, *row.arguments(data, tmp_path / "one", row.plain))
     assert one[0] == 0, one[2]

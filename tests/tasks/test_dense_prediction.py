@@ -102,11 +102,17 @@ def wrapped(data, keys, transforms):
 @pytest.mark.parametrize(
     ("task", "model", "more"),
     [
-        ("object_detection", "fasterrcnn_resnet50_fpn", "--lr 0.001 --warmup-steps 3 --lr-steps 1"),
+        pytest.param(
+            "object_detection", "fasterrcnn_resnet50_fpn", "--lr 0.001 --warmup-steps 3 --lr-steps 1",
+            marks=pytest.mark.slow,
+        ),
         ("object_detection", "retinanet_resnet50_fpn_v2", "--data-augmentation hflip --lr-steps 1"),
-        ("instance_segmentation", "maskrcnn_resnet50_fpn", "--lr 0.001 --warmup-steps 3 --lr-steps 1"),
+        pytest.param(
+            "instance_segmentation", "maskrcnn_resnet50_fpn", "--lr 0.001 --warmup-steps 3 --lr-steps 1",
+            marks=pytest.mark.slow,
+        ),
     ],
-)
+)  # fmt: skip
 def test_ten_steps_of_a_detector_are_those_of_a_plain_loop(task, model, more, data, tmp_path):
     program, masks = program_of(task), task == "instance_segmentation"
     flags = f"--model {model} --min-size 64 --max-size 107 --epochs 2 --batch-size 2 --limit-train 10 --seed 2"
@@ -197,7 +203,9 @@ def test_ten_steps_of_a_segmenter_are_those_of_a_plain_loop(data, tmp_path):
 # Evaluation
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "task", [pytest.param("object_detection", marks=pytest.mark.slow), "instance_segmentation", "semantic_segmentation"]
+)
 def test_two_processes_evaluate_as_one(task, trained, data, tmp_path, program):
     """Five images: three in one process and two in the other."""
     more = "--epochs 2 --batch-size {} --test-only"

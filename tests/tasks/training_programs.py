@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 
 from tasks.gpt.prepare_text import prepare_text
 from tasks.table import program_of
@@ -272,3 +273,8 @@ ROWS = (
         ),
     ),
 )  # fmt: skip
+
+# Tasks of which another row already takes nearly the same way through the code; where a test takes many seconds a row,
+# these run only with -m slow.
+ALIKE = ("train_vit", "timm_training_script", "tiny_vit", "object_detection", "instance_segmentation")
+DISTINCT = [pytest.param(row, marks=[pytest.mark.slow] if row.task in ALIKE else []) for row in ROWS]

@@ -15,7 +15,7 @@ from tasks.gpt.config import RECIPES as GPT_RECIPES
 from tasks.small_poc.task import SmallImages
 from tasks.table import TASKS, program_of
 from tests.conftest import PLAIN, in_processes
-from tests.tasks.training_programs import ROWS
+from tests.tasks.training_programs import DISTINCT
 from workbench.cli.arguments import Parser
 from workbench.training.task import opened
 
@@ -74,7 +74,7 @@ def test_end_to_end(compare, tmp_path):
     assert not list(output.rglob("*.tmp")) and not list(output.rglob(".lock*"))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.task)
+@pytest.mark.parametrize("row", DISTINCT, ids=lambda row: row.task)
 def test_every_task_is_compared(row, compare, tmp_path):
     opened.cache_clear()
     row.data.write(tmp_path / "data")
