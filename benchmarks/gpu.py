@@ -25,6 +25,7 @@ STEPS = [
     ["benchmarks.diffusion", "--device", "cuda"],
     ["benchmarks.language", "--device", "cuda"],
     ["benchmarks.language", "--device", "cuda", "--compile"],
+    ["benchmarks.step_time", "--device", "cuda", "--all"],
 ]
 
 
