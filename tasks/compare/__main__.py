@@ -13,7 +13,7 @@ from tasks.compare.forecast import forecast
 from tasks.compare.options import Case, cases_of, cluster_of
 from tasks.compare.sweep import Compared, fixed, search, tuned
 from workbench.cli.errors import Stopped, UserError, run
-from workbench.output.environment import describe
+from workbench.output.environment import describe, origins
 from workbench.output.storage import prepare_folder, write_json
 from workbench.training.plan import Failed, Planned, check, complete, device_of
 from workbench.training.run import configuration_of
@@ -101,9 +101,9 @@ def write(compared: Compared, task: Task, results: dict[StoredRun, Results]) -> 
     runs = [report.Ended(each.run, results[each.run]) for each in compared.plan(task) if each.run in results]
     if not runs:
         return
-    origins = report.origins([each.results["environment"] for each in runs])
-    if origins and options.same_environment:
-        raise UserError(f"the stored runs are not of one origin: {origins}; delete some, or choose another --results")
+    differing = origins([each.results["environment"] for each in runs])
+    if differing and options.same_environment:
+        raise UserError(f"the stored runs are not of one origin: {differing}; delete some, or choose another --results")
     print("measuring time and memory", flush=True)
     device = device_of(compared.case.spec)
     try:
@@ -117,7 +117,7 @@ def write(compared: Compared, task: Task, results: dict[StoredRun, Results]) -> 
     origin = {"configuration": configuration_of(task) | compared.changed, "environment": describe(device.type)}
     if compared.tuning:
         write_json(output / "tuning.json", compared.tuning)
-    print(report.write(output, comparison, report.settings(task, compared.changed), origins, origin))
+    print(report.write(output, comparison, report.settings(task, compared.changed), differing, origin))
     draw(output / "comparison", comparison)
     print(f"{output} has comparison.png and .svg, table.md, summary.csv, runs.csv and results.json")
 

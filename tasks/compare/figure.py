@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.compare.report import Comparison, decimals, number
+from tasks.compare.report import Comparison
 from workbench.output.estimates import estimate
 from workbench.output.style import INK, figure_style, line_of, save_figure
+from workbench.output.tables import decimals, number
 from workbench.training.curves import draw_mean, values_of
 from workbench.training.runs import position
 

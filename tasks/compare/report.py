@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 
 from workbench.output.estimates import Estimate, estimate, paired_difference
 from workbench.output.storage import write_json, write_text
-from workbench.output.tables import markdown_table, plain_table, to_csv
+from workbench.output.tables import decimals, markdown_table, number, plain_table, to_csv
 from workbench.training import metrics
 from workbench.training.metrics import Metric
 from workbench.training.runs import Results, StoredRun, Trace
@@ -160,16 +158,6 @@ def _seconds(results: Results) -> float:
     return 60 * float(results["train_minutes"] + results["inference_minutes"])
 
 
-def origins(environments: Sequence[Mapping[str, Any]]) -> str:
-    """Say where runs come from, if not all come from the same versions, commit and hardware; else nothing."""
-    differing = []
-    for name in dict.fromkeys(name for each in environments for name in each):
-        counts = Counter(str(each.get(name)) for each in environments)
-        if len(counts) > 1:
-            differing.append(f"{name} " + ", ".join(f"{value} ({count} runs)" for value, count in counts.items()))
-    return "; ".join(differing)
-
-
 def table_rows(comparison: Comparison) -> list[list[str]]:
     """Lay out the table as text, its header first."""
     memory = "peak memory" if comparison.device == "cuda" else "kept for backward"
@@ -195,12 +183,6 @@ def _means(comparison: Comparison, key: str) -> dict[str, Estimate | None]:
     return {name: comparison.over_seeds(name, "final", key) for name in comparison.costs}
 
 
-def decimals(values: Sequence[float]) -> int:
-    """Return how many digits after the point numbers of this size need: two, and more if all are below 1."""
-    largest = max((abs(each) for each in values), default=1.0)
-    return 2 - math.floor(math.log10(largest)) if 0 < largest < 1 else 2
-
-
 def _mean(value: Estimate | None, digits: int, runs: int | None = None) -> str:
     ended = 0 if value is None else value.n
     parts = [f"{runs - ended} diverged"] if runs is not None and runs > ended else []
@@ -215,11 +197,6 @@ def _difference(value: Estimate | None, digits: int) -> str:
         return "n/a"
     interval = ", ".join("n/a" if each is None else number(each, digits, "+") for each in (value.low, value.high))
     return f"{number(value.mean, digits, '+')} [{'n/a' if value.low is None else interval}]"
-
-
-def number(value: float, digits: int, sign: str = "") -> str:
-    """Format with so many digits after the point; for a model that has learned nothing, with powers of ten."""
-    return format(value, f"{sign}.{digits}f" if abs(value) < 1e6 else f"{sign}.3g")
 
 
 def _relative(cost: Mapping[str, Any], name: str, baseline: bool) -> str:

@@ -12,10 +12,8 @@ from tasks.compare.options import Case, rate_setting, with_rate
 from workbench.output.estimates import estimate
 from workbench.training import metrics
 from workbench.training.plan import Planned
-from workbench.training.runs import Results, StoredRun
+from workbench.training.runs import SEARCH, SEARCH_SEED, Results, StoredRun
 from workbench.training.task import Spec, Task
-
-TUNING_SEED = 1000  # the first seed of a search; results come from those below
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def fixed(case: Case) -> list[Compared]:
 def search(case: Case, task: Task) -> list[Planned]:
     """Plan the runs among which the rates are chosen: the same number for each activation."""
     return [
-        _planned(case, task, activation, TUNING_SEED + number, rate, "tune_lr")
+        _planned(case, task, activation, SEARCH_SEED + number, rate, SEARCH)
         for number in range(case.options.tuning_seeds)
         for rate in case.rates.values
         for activation in case.options.activations
@@ -91,10 +89,10 @@ def tuned(case: Case, task: Task, found: Mapping[StoredRun, Results]) -> Compare
 
     A rate at which a run failed or diverged comes after all without such a run.
     """
-    seeds = [TUNING_SEED + number for number in range(case.options.tuning_seeds)]
+    seeds = [SEARCH_SEED + number for number in range(case.options.tuning_seeds)]
 
     def score(activation: str, rate: float) -> float | None:
-        return _score([found.get(_planned(case, task, activation, seed, rate, "tune_lr").run) for seed in seeds])
+        return _score([found.get(_planned(case, task, activation, seed, rate, SEARCH).run) for seed in seeds])
 
     scores = {name: {rate: score(name, rate) for rate in case.rates.values} for name in case.options.activations}
     sign = 1 if task.metrics[0].higher_is_better else -1

@@ -9,9 +9,10 @@ from typing import Any
 from tasks.report import across, figures, layout, published
 from tasks.report.comparison import Comparison, Table, csv_rows, judge
 from tasks.report.rates import Group, comparisons, grouped
-from tasks.report.reading import Found, Run
+from tasks.report.reading import Found
 from tasks.report.sections import Report, Section
 from workbench.cli.errors import UserError
+from workbench.output.environment import origins
 
 LONG = 6  # tables of a section that a terminal shows
 
@@ -134,21 +135,10 @@ def _runs(found: Found, compared: Sequence[Comparison], groups: Sequence[Group])
     left_out = found.left_out + [each for group in groups for each in group.left_out]
     section.warnings += [f"left out: {each}" for each in left_out]
     for comparison in compared:
-        if comparison.main and (differing := origins(comparison.all_runs)):
+        if comparison.main and (differing := origins([run.environment for run in comparison.all_runs])):
             name = f"{comparison.name} on {comparison.dataset}"
             section.warnings.append(f"{name}: the runs are not of one origin: {differing}")
     return section
-
-
-def origins(runs: Sequence[Run]) -> str:
-    """Say in which versions, commits and hardware runs differ; "" if they do not."""
-    environments = [run.environment for run in runs]
-    differing = []
-    for name in dict.fromkeys(name for each in environments for name in each):
-        counts = Counter(str(each.get(name)) for each in environments)
-        if len(counts) > 1:
-            differing.append(f"{name} " + ", ".join(f"{value} ({count} runs)" for value, count in counts.items()))
-    return "; ".join(differing)
 
 
 def _paper_rows(row: published.Row) -> list[dict[str, Any]]:

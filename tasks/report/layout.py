@@ -8,8 +8,9 @@ from tasks.report.across import Summary
 from tasks.report.comparison import Judged, Table, in_order
 from tasks.report.published import Row
 from tasks.report.rates import Group, mean_of
-from tasks.report.sections import NOTHING, Cell, Grid, Line, decimals, number
+from tasks.report.sections import NOTHING, Cell, Grid, Line
 from workbench.output.estimates import Estimate
+from workbench.output.tables import decimals, number
 from workbench.training.metrics import Metric
 
 TIE = "≈"

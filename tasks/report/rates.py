@@ -11,8 +11,8 @@ from tasks.report.comparison import Comparison, in_order
 from tasks.report.reading import Run
 from workbench.output.estimates import Estimate, estimate
 from workbench.training.metrics import Metric
+from workbench.training.runs import SEARCH_SEED
 
-FIRST_SEARCH_SEED = 1000  # results come from the seeds below
 SHOWN = 3  # settings in a label
 
 BySeed = dict[int, Run]
@@ -125,7 +125,7 @@ def _made(
 ) -> Comparison:
     runs = {name: group.results.get(name, {}).get(rates[name], {}) for name in in_order(rates)}
     if group.search:
-        runs = {name: {s: r for s, r in of.items() if s < FIRST_SEARCH_SEED} for name, of in runs.items()}
+        runs = {name: {s: r for s, r in of.items() if s < SEARCH_SEED} for name, of in runs.items()}
     labels = ", ".join(each for each in (group.label, label) if each)
     return Comparison(group.dataset, group.model, labels, runs, rates, main, notes)
 

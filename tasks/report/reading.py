@@ -12,11 +12,10 @@ from typing import Any
 from workbench.cli.errors import UserError
 from workbench.training import metrics
 from workbench.training.metrics import Metric
-from workbench.training.runs import StoredRun
+from workbench.training.runs import SEARCH, StoredRun
 
 NAME = re.compile(r"results_(\d+)(?:_(.+))?\.json")
 RATES = ("lr", "learning_rate")  # as the tasks call it
-SEARCH = "tune_lr_"  # begins the variant of runs among which a learning rate was chosen
 # what runs of one comparison may differ in
 FREE = {"dataset", "model", "activation", "seed", "variant", *RATES}
 
@@ -46,7 +45,7 @@ class Run:
     @property
     def is_search(self) -> bool:
         """Return whether it served to choose a learning rate, and so counts for no result."""
-        return self.key.variant.startswith(SEARCH)
+        return self.key.variant.startswith(f"{SEARCH}_")
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,14 +87,3 @@ class Report:
     title: str
     sections: Sequence[Section]
     rows: Sequence[dict[str, Any]]
-
-
-def decimals(values: Sequence[float]) -> int:
-    """Return how many digits after the point numbers of this size need: two, and more if all are below 1."""
-    largest = max((abs(each) for each in values), default=1.0)
-    return 2 - math.floor(math.log10(largest)) if 0 < largest < 1 else 2
-
-
-def number(value: float, digits: int, sign: str = "") -> str:
-    """Format with so many digits after the point; for a model that has learned nothing, with powers of ten."""
-    return format(value, f"{sign}.{digits}f" if abs(value) < 1e6 else f"{sign}.3g")

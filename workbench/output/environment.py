@@ -4,8 +4,11 @@ import functools
 import os
 import platform
 import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -81,3 +84,13 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
+
+
+def origins(environments: Sequence[Mapping[str, Any]]) -> str:
+    """Say where runs come from, if not all come from the same versions, commit and hardware; else nothing."""
+    differing = []
+    for name in dict.fromkeys(name for each in environments for name in each):
+        counts = Counter(str(each.get(name)) for each in environments)
+        if len(counts) > 1:
+            differing.append(f"{name} " + ", ".join(f"{value} ({count} runs)" for value, count in counts.items()))
+    return "; ".join(differing)

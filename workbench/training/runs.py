@@ -19,6 +19,8 @@ from workbench.output.lock import held
 from workbench.output.storage import prepare_folder, read_json, require_same, write_json
 from workbench.training import checkpoint, metrics
 
+SEARCH = "tune_lr"  # begins the variant of a run that served to choose a learning rate, as tune_lr_0.01
+SEARCH_SEED = 1000  # the first seed of such runs; results come from those below
 FORMAT = 2  # of a results file; the first one did not say what its numbers mean
 Trace = list[dict[str, Any]]  # one entry an evaluation; it begins with its "epoch" or "step"
 Results = dict[str, Any]

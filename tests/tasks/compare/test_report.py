@@ -12,6 +12,8 @@ from tasks.compare.cost import measure_costs
 from tasks.compare.report import Comparison, Ended
 from tasks.gpt.evaluation import METRICS as TEXT_METRICS
 from tests.tasks.compare.test_compare import spec_of
+from workbench.output.environment import origins
+from workbench.output.tables import decimals, number
 from workbench.training.memory import kept_for_backward
 from workbench.training.metrics import VAL_LOSS, stored
 from workbench.training.runs import StoredRun
@@ -112,22 +114,22 @@ def test_diverged_runs_are_counted_and_left_out_of_means_and_pairs(comparison):
 
 
 def test_numbers_are_short():
-    assert [report.number(each, 2) for each in (34.0, 2.7e43)] == ["34.00", "2.7e+43"]
-    assert [report.number(each, 3, "+") for each in (0.5, -2e6)] == ["+0.500", "-2e+06"]
+    assert [number(each, 2) for each in (34.0, 2.7e43)] == ["34.00", "2.7e+43"]
+    assert [number(each, 3, "+") for each in (0.5, -2e6)] == ["+0.500", "-2e+06"]
 
 
 def test_numbers_below_1_have_more_digits():
     """So that 0.0461 and 0.0412 do not both read 0.05."""
-    assert [report.decimals(each) for each in ([93.1, 0.2], [1.0], [0.99, 0.04], [0.046, -0.041], [0.0], [])] == [
+    assert [decimals(each) for each in ([93.1, 0.2], [1.0], [0.99, 0.04], [0.046, -0.041], [0.0], [])] == [
         2, 2, 3, 4, 2, 2,
     ]  # fmt: skip
-    assert [report.number(each, report.decimals([each])) for each in (0.04608, 0.9, 1.2)] == ["0.0461", "0.900", "1.20"]
+    assert [number(each, decimals([each])) for each in (0.04608, 0.9, 1.2)] == ["0.0461", "0.900", "1.20"]
 
 
 def test_origins():
     one, other = {"torch": "2.1", "commit": "a"}, {"torch": "2.2", "commit": "a"}
-    assert report.origins([one, one]) == ""
-    assert report.origins([one, other, one]) == "torch 2.1 (2 runs), 2.2 (1 runs)"
+    assert origins([one, one]) == ""
+    assert origins([one, other, one]) == "torch 2.1 (2 runs), 2.2 (1 runs)"
 
 
 @pytest.mark.parametrize(
