@@ -161,6 +161,22 @@ def test_tables_of_comparisons_are_the_stored_ones(page: str, name: str) -> None
     assert ("mean ± standard error" in legend) == ("± is the standard error" in text), "what ± is in the stored table"
 
 
+def test_the_report_of_the_evidence_is_the_stored_one(program, tmp_path: Path) -> None:
+    """What its command writes anew, which also stands in the page."""
+    stored = (ROOT / "benchmarks/results/tuned/report.md").read_text()
+    report = importlib.import_module("tasks.report.__main__")
+    code, _, err = program(report, str(ROOT / "benchmarks/results/tuned"), "--output", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert (tmp_path / "report.md").read_text() == stored
+    page = (ROOT / "docs/comparison.md").read_text()
+    tables = [
+        table
+        for table in re.findall(r"(?:^\|.*\n)+", stored, re.MULTILINE)
+        if "Architecture" in table or "Claim" in table
+    ]
+    assert len(tables) >= 3 and all(table in page for table in tables)
+
+
 def test_pages_name_no_place_of_one_machine() -> None:
     for page in PAGES:
         assert not re.search(r"/home/|/work/|/tmp/|/root/", page.read_text()), page

@@ -18,6 +18,7 @@ from workbench.output.statistics import (
 )
 
 LEAST_TASKS, TASKS_FOR_RANKS = 2, 10
+TASKS_FOR_SIGNED_RANK = 5  # two tasks that agree would make it certain
 ROPE = 0.2  # of a run's standard deviation, which Cohen calls a small effect
 
 
@@ -29,7 +30,8 @@ class Summary:
         tasks: as "resnet20 on fashion_mnist".
         baseline: the activation at 0.
         means: interquartile mean of each activation's normalised scores.
-        equivalence: of the others' mean differences to the baseline, the Bayesian signed-rank test.
+        equivalence: of the others' mean differences to the baseline, the Bayesian signed-rank test; empty if there are
+            too few tasks.
         rope: half the width of its region of practical equivalence.
         ranks: None: there are too few tasks, or activations.
         left_out: activations that lack a task and tasks that cannot be normalised, with the reason.
@@ -78,7 +80,8 @@ def summarise(comparisons: Sequence[Comparison], baseline: str | None, rope: flo
         return None
     means = {name: interquartile_mean([of[name] for of in scores.values()]) for name in everywhere}
     mean = {name: [estimate(of[name]).mean for of in scores.values()] for name in everywhere}
-    equivalence = {name: bayesian_signed_rank(mean[name], rope) for name in everywhere if name != chosen}
+    others = [name for name in everywhere if name != chosen and len(scores) >= TASKS_FOR_SIGNED_RANK]
+    equivalence = {name: bayesian_signed_rank(mean[name], rope) for name in others}
     ranks = None
     if len(scores) >= TASKS_FOR_RANKS and len(everywhere) > 2:
         ranks = friedman_nemenyi([[mean[name][task] for name in everywhere] for task in range(len(scores))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tasks.report.across import Summary
+from tasks.report.across import TASKS_FOR_SIGNED_RANK, Summary
 from tasks.report.comparison import Judged, Table, in_order
 from tasks.report.published import Row
 from tasks.report.rates import Group, mean_of
@@ -172,16 +172,20 @@ def over_tasks(summary: Summary) -> list[Grid]:
         of = summary.equivalence.get(name)
         words = [f"{each:.0%}" for each in of] if of else ["baseline", "", ""]
         cells = [Cell(word, each) for word, each in zip(words, of or (-1, -1, -1), strict=True)]
+        cells = cells if summary.equivalence else []
         interval = f"[{mean.low:+.2f}, {mean.high:+.2f}]"
         lines.append([Cell(name), Cell(f"{mean.value:+.2f}", mean.value, mean == best), Cell(interval), *cells])
-    header = ["Activation", "Interquartile mean", "95% interval", "Worse", "Equivalent", "Better"]
+    header = ["Activation", "Interquartile mean", "95% interval"]
+    header += ["Worse", "Equivalent", "Better"] if summary.equivalence else []
     notes = [
         f"scores: distance to {summary.baseline}'s mean in standard deviations of a run over seeds, those of all "
         "activations of the task together; positive is better",
         "interquartile mean: of the middle half of the runs of all tasks; its interval is a bootstrap in which each "
         "task's runs are drawn anew, too narrow with three seeds",
         f"worse, equivalent, better: Bayesian signed-rank test of the tasks' mean differences to {summary.baseline}; "
-        f"differences up to {summary.rope:g} count as equivalent",
+        f"differences up to {summary.rope:g} count as equivalent"
+        if summary.equivalence
+        else f"the Bayesian signed-rank test is made from {TASKS_FOR_SIGNED_RANK} tasks on",
         *(f"left out: {each}" for each in summary.left_out),
     ]
     grids = [Grid(f"Over {len(summary.tasks)} tasks", header, lines, notes=notes, latex=True)]

@@ -28,7 +28,7 @@ def tasks(tmp_path):
 
 
 def test_scores_are_distances_to_the_baseline_in_standard_deviations(tasks):
-    numbers, compared = tasks(3)
+    numbers, compared = tasks(5)
     summary = summarise(compared, None, 0.2)
     spread = np.sqrt(numbers.var(axis=2, ddof=1).mean(axis=1))[:, None]
     scores = [(numbers[:, place] - numbers[:, 0].mean(axis=1, keepdims=True)) / spread for place in range(3)]
@@ -37,6 +37,10 @@ def test_scores_are_distances_to_the_baseline_in_standard_deviations(tasks):
         assert summary.means[name].value == pytest.approx(stats.trim_mean(of.ravel(), 0.25))
         assert summary.means[name].low < summary.means[name].value < summary.means[name].high
     assert set(summary.equivalence) == {"GELU", "GoLU"} and summary.equivalence["GoLU"].above > 0.9
+
+
+def test_two_tasks_that_agree_are_no_certainty(tasks):
+    assert summarise(tasks(4)[1], None, 0.2).equivalence == {}
 
 
 def test_ten_tasks_have_ranks(tasks):
