@@ -104,15 +104,18 @@ def write(compared: Compared, task: Task, results: dict[StoredRun, Results]) -> 
     differing = origins([each.results["environment"] for each in runs])
     if differing and options.same_environment:
         raise UserError(f"the stored runs are not of one origin: {differing}; delete some, or choose another --results")
+    there = {each.run.activation for each in runs}
+    activations = [each for each in options.activations if each in there]  # what fails in training fails here too
+    baseline = options.baseline if options.baseline in there else activations[0]
     print("measuring time and memory", flush=True)
     device = device_of(compared.case.spec)
     try:
-        costs = measure_costs(task, options.activations, options.baseline, device)
+        costs = measure_costs(task, activations, baseline, device)
     except KeyboardInterrupt:
         raise Stopped(f"stopped: all runs are in {options.results}, the same command measures again") from None
     metrics = runs[0].run.read_metrics()
     comparison = report.Comparison(
-        task.dataset, task.model_name, metrics, options.baseline, device.type, runs, costs, compared.notes
+        task.dataset, task.model_name, metrics, baseline, device.type, runs, costs, compared.notes
     )
     origin = {"configuration": configuration_of(task) | compared.changed, "environment": describe(device.type)}
     if compared.tuning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from workbench.cli.errors import Stopped, UserError
 from workbench.cli.progress import Progress
+from workbench.output.storage import prepare_folder, write_text
 from workbench.training.cluster import Cluster, in_jobs
 from workbench.training.run import configuration_of, defaults_of, train_run
 from workbench.training.runs import Results, StoredRun
@@ -154,14 +156,21 @@ def _name(run: StoredRun) -> str:
 
 def _tried(planned: Planned, after_step: Callable[[], object], checkpoints: bool) -> Results | str:
     """Train a run; return what it reached, or on a line why it failed: the others of the plan are to go on."""
+    run = planned.run
+    fault = run.path("failed", ".txt")
+    fault.unlink(missing_ok=True)  # of an earlier attempt
     try:
-        return train_run(planned.spec, planned.run, after_step=after_step, checkpoints=checkpoints)
+        return train_run(planned.spec, run, after_step=after_step, checkpoints=checkpoints)
     except Stopped:
         raise
+    except UserError as error:
+        return f"{_name(run)}: failed: {error}"
     except Exception as error:
-        reason = str(error).strip().splitlines() or [""]
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        return f"{_name(planned.run)}: failed: {kind}{reason[0]}"
+        prepare_folder(run.folder)
+        write_text(fault, traceback.format_exc())
+        return (
+            f"{_name(run)}: failed: {type(error).__name__}, {(str(error).splitlines() or [''])[0]} ({fault} has more)"
+        )
 
 
 def steps_of(planned: Planned) -> int:

@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from golu import GoLU
+from tasks.small_poc.task import SmallImages
 from tests.conftest import ENVIRONMENT, PLAIN
 
 SMALL = ("--epochs", 1, "--batch-size", 32, "--limit-train", 64, "--limit-val", 100, "--seeds", 2)
@@ -151,6 +153,23 @@ def test_a_hundred_runs_killed_at_random_moments_give_the_same_table(tmp_path):
     tables = [json.loads((tmp_path / name / "digits/mlp/results.json").read_text()) for name in ("whole", "killed")]
     scores = [[(row["activation"], row["val_accuracy"], row["difference"]) for row in t["summary"]] for t in tables]
     assert scores[0] == scores[1]
+
+
+def test_an_error_of_a_program_is_kept_whole_beside_the_run(compare, tmp_path, monkeypatch):
+    loss = SmallImages.loss
+
+    def out_of_memory_with_golu(task, model, batch):
+        if any(isinstance(each, GoLU) for each in model.modules()):
+            raise RuntimeError("not enough memory")
+        return loss(task, model, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SmallImages, "loss", out_of_memory_with_golu)
+        code, _, err = compare(*MLP, "--seeds", 1, "--results", tmp_path)
+    kept = tmp_path / "digits/mlp/GoLU/failed_0.txt"
+    assert code == 2 and f"GoLU, seed 0: failed: RuntimeError, not enough memory ({kept} has more)" in err
+    assert "out_of_memory_with_golu" in kept.read_text()
+    assert compare(*MLP, "--seeds", 1, "--results", tmp_path)[0] == 0 and not kept.exists()
 
 
 MISTAKES = [
