@@ -394,6 +394,7 @@ def test_a_wrong_value_is_one_line(row, wrong, said, run, tmp_path, monkeypatch)
         raise OSError("no network, and nothing in /nowhere")
 
     monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", offline)
+    monkeypatch.setattr("workbench.vision.datasets.DEBIAN_FASHION_MNIST", tmp_path / "not_installed")
     assert_refused(run(wrong.format(rate=row.rate)), said.format(rate=row.rate, few=row.few))
     assert not list(tmp_path.glob("results/**/*"))
 
