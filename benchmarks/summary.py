@@ -6,7 +6,7 @@ python -m benchmarks.summary
 from collections.abc import Sequence
 from functools import partial
 
-from benchmarks import compiled, report
+from benchmarks import compiled, report, step_time
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 
@@ -65,7 +65,7 @@ def training(numbers: dict, unit: str = "images") -> str:
 TABLES = [
     ("ops", speed), ("ops", overhead), ("compiled", compiled.table), ("accuracy", accuracy), ("memory", memory),
     ("training", training), ("dense_prediction", training), ("diffusion", training),
-    ("language", partial(training, unit="tokens")),
+    ("language", partial(training, unit="tokens")), ("step_time", step_time.table),
 ]  # fmt: skip
 
 
