@@ -9,8 +9,7 @@ python -m benchmarks.step_time --all --device cuda --compile        on a GPU, th
 import argparse
 import gc
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from benchmarks import report, timing
 from benchmarks.architectures import ARCHITECTURES, Architecture, fix_proposals, require_packages, shape_of, task_of
 from benchmarks.epochs import measured
+from tasks.compare.cost import timed
 from workbench.cli.arguments import Parser, one_of, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.cli.flags import require_distinct
@@ -77,18 +77,6 @@ class Stepper:
         return torch.autocast(self.device.type, self.task.autocast, enabled=self.task.autocast is not None)
 
 
-def timed(step: Callable[[], None], device: torch.device) -> float:
-    """Return the seconds of a step, all that it starts on a GPU included."""
-    cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    step()
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def times_of(task: Task, baseline: str, batch: Batch, device: torch.device, turn: int, rounds: int) -> Times:
     """Time new models in turn: of the usual activation, of GoLU, and of the usual one again.
 
@@ -103,7 +91,7 @@ def times_of(task: Task, baseline: str, batch: Batch, device: torch.device, turn
     for phase in PHASES:
         for each in steppers.values():
             each.model.train(phase == "training")
-        steps = {name: partial(timed, getattr(each, phase), device) for name, each in steppers.items()}
+        steps = {name: partial(timed, getattr(each, phase), device.type == "cuda") for name, each in steppers.items()}
         times[phase] = measured(steps, rounds)
     return times
 

@@ -35,7 +35,7 @@ def measure_costs(
     while rounds < LEAST_ROUNDS or time.perf_counter() - start < seconds:
         for activation in order:
             for phase, step in steps[activation].items():
-                elapsed = _timed(step, cuda)
+                elapsed = timed(step, cuda)
                 if rounds >= 0:
                     times[activation][phase].append(elapsed)
         order.append(order.pop(0))
@@ -90,7 +90,8 @@ def _steps(task: Task, activation: str, batch: Batch, device: torch.device) -> d
     return {"train": train, "inference": inference}
 
 
-def _timed(step: Callable[[], None], cuda: bool) -> float:
+def timed(step: Callable[[], None], cuda: bool) -> float:
+    """Return the seconds of a step, all that it starts on a GPU included."""
     if cuda:
         torch.cuda.synchronize()
     start = time.perf_counter()

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tasks.compare.options import Case
+from tasks.compare.options import Case, Rates
 from tasks.compare.sweep import fixed, search
 from workbench.cli.progress import duration
 from workbench.output.tables import plain_table
@@ -70,12 +70,16 @@ def forecast(cases: Sequence[Case]) -> str:
 
 def _blocks(case: Case) -> list[Block]:
     task = opened(case.spec, device_of(case.spec))
-    seconds, disk = _measured(task, case.options.baseline)
+    step, disk = _measured(task, case.options.baseline)
     if not case.rates.search:
         named = [(each.place.replace("_", " ") or "compared", each.plan(task)) for each in fixed(case)]
-        return [Block(name, task, plan, len(plan) - len(check(plan)), seconds, disk) for name, plan in named]
+        return [
+            Block(name, task, plan, len(plan) - len(check(plan)), step * steps_of(plan[0]), disk)
+            for name, plan in named
+        ]
     tuning = search(case, task)
-    results = fixed(Case(case.options, case.spec, type(case.rates)()))[0].plan(task)
+    results = fixed(Case(case.options, case.spec, Rates()))[0].plan(task)
+    seconds = step * steps_of(results[0])
     return [
         Block("search", task, tuning, len(tuning) - len(check(tuning)), seconds, disk),
         Block("results", task, results, len(results), seconds, disk),
@@ -83,7 +87,7 @@ def _blocks(case: Case) -> list[Block]:
 
 
 def _measured(task: Task, activation: str) -> tuple[float, int]:
-    """Return the seconds of a run's training steps, and the bytes of its checkpoint."""
+    """Return the seconds of a training step, and the bytes of its checkpoint."""
     seed_everything(0)
     model, batch = task.model(activation), task.example()
     optimizer, autocast = task.optimizer(model), task.autocast
@@ -106,11 +110,9 @@ def _measured(task: Task, activation: str) -> tuple[float, int]:
         step()
         steps += 1
     each = (time.perf_counter() - start) / steps
-    sampling = task.sampling(0)
-    count = task.steps if task.steps is not None else task.epochs * sampling.steps_per_epoch
-    averaged = 1 if task.average(model, sampling.steps_per_epoch) is None else 2
+    averaged = 1 if task.average(model, task.sampling(0).steps_per_epoch) is None else 2
     own = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return each * count, averaged * own + sum(tensor.nbytes for tensor in _tensors(optimizer.state_dict()))
+    return each, averaged * own + sum(tensor.nbytes for tensor in _tensors(optimizer.state_dict()))
 
 
 def _tensors(value: Any) -> Iterable[torch.Tensor]:

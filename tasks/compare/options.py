@@ -15,6 +15,7 @@ from workbench.cli.arguments import Parser, non_negative_int, one_of, positive_f
 from workbench.cli.errors import UserError
 from workbench.training.cluster import Cluster
 from workbench.training.program import TrainingProgram
+from workbench.training.runs import RATE_SETTINGS
 from workbench.training.task import Spec
 
 DESCRIPTION = """\
@@ -31,8 +32,6 @@ what each one reaches and costs.
 
 Without --task the data set says what is trained. Stopped and started again, it resumes; more seeds, activations or
 learning rates add to those stored. The flags below are those of the task; name it before --help to see another's."""
-
-RATE_SETTINGS = ("lr", "learning_rate")  # as the tasks call it
 
 
 @dataclass(frozen=True)

@@ -145,13 +145,12 @@ def _word(value: Any) -> str:
 
 def outcome(run: StoredRun, results: Results) -> str:
     """Say how a run ended, on a line."""
-    name = f"{run.activation}, seed {run.seed}" + (f", {run.variant.replace('_', ' ')}" if run.variant else "")
     if results["final"] is None:
-        return f"{name}: diverged in {results['axis']} {results['diverged_at']}"
+        return f"{run.title}: diverged in {results['axis']} {results['diverged_at']}"
     metric = metrics.read(results["metrics"])[0]
     value = metric.value(results["final"])
     reached = "none" if value is None else number(value, decimals([value]))
-    return f"{name}: {metric.label} {reached} in {_seconds(results):.1f} s"
+    return f"{run.title}: {metric.label} {reached} in {_seconds(results):.1f} s"
 
 
 def _seconds(results: Results) -> float:

@@ -12,12 +12,11 @@ from typing import Any
 from workbench.cli.errors import UserError
 from workbench.training import metrics
 from workbench.training.metrics import Metric
-from workbench.training.runs import SEARCH, StoredRun
+from workbench.training.runs import RATE_SETTINGS, SEARCH, StoredRun
 
 NAME = re.compile(r"results_(\d+)(?:_(.+))?\.json")
-RATES = ("lr", "learning_rate")  # as the tasks call it
 # what runs of one comparison may differ in
-FREE = {"dataset", "model", "activation", "seed", "variant", *RATES}
+FREE = {"dataset", "model", "activation", "seed", "variant", *RATE_SETTINGS}
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,9 @@ class Run:
     @property
     def rate(self) -> float | None:
         """Return the learning rate that its configuration names; None if it names none."""
-        found = next((self.configuration[name] for name in RATES if self.configuration.get(name) is not None), None)
+        found = next(
+            (self.configuration[name] for name in RATE_SETTINGS if self.configuration.get(name) is not None), None
+        )
         return float(found) if found is not None and _is_number(found) else None
 
     @property

@@ -138,7 +138,7 @@ def _one_after_the_other(
     every = max(1, len(missing) // LINES)
     with Progress(sum(steps)) as progress:
         for number, each in enumerate(missing, start=1):
-            progress.doing(_name(each.run))
+            progress.doing(each.run.title)
             found = _tried(each, progress.advance, checkpoints)
             progress.reach(sum(steps[:number]))  # one that diverged, failed, or was resumed, took fewer
             if isinstance(found, str):
@@ -148,10 +148,6 @@ def _one_after_the_other(
             results[each.run] = found
             if number % every == 0 or number == len(missing):
                 progress.report(describe(each.run, found))
-
-
-def _name(run: StoredRun) -> str:
-    return f"{run.activation}, seed {run.seed}" + (f", {run.variant.replace('_', ' ')}" if run.variant else "")
 
 
 def _tried(planned: Planned, after_step: Callable[[], object], checkpoints: bool) -> Results | str:
@@ -164,13 +160,11 @@ def _tried(planned: Planned, after_step: Callable[[], object], checkpoints: bool
     except Stopped:
         raise
     except UserError as error:
-        return f"{_name(run)}: failed: {error}"
+        return f"{run.title}: failed: {error}"
     except Exception as error:
         prepare_folder(run.folder)
         write_text(fault, traceback.format_exc())
-        return (
-            f"{_name(run)}: failed: {type(error).__name__}, {(str(error).splitlines() or [''])[0]} ({fault} has more)"
-        )
+        return f"{run.title}: failed: {type(error).__name__}, {(str(error).splitlines() or [''])[0]} ({fault} has more)"
 
 
 def steps_of(planned: Planned) -> int:
@@ -207,7 +201,7 @@ def _several_at_once(
 
         def lost(arguments: tuple[Any, ...], reason: str) -> None:
             planned = arguments[0]
-            finished((planned, f"{_name(planned.run)}: failed: {reason}"))
+            finished((planned, f"{planned.run.title}: failed: {reason}"))
 
         work = [(each, checkpoints) for each in missing]
         if isinstance(at_once, Cluster):

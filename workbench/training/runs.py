@@ -21,6 +21,7 @@ from workbench.training import checkpoint, metrics
 
 SEARCH = "tune_lr"  # begins the variant of a run that served to choose a learning rate, as tune_lr_0.01
 SEARCH_SEED = 1000  # the first seed of such runs; results come from those below
+RATE_SETTINGS = ("lr", "learning_rate")  # what tasks call their learning rate
 FORMAT = 2  # of a results file; the first one did not say what its numbers mean
 Trace = list[dict[str, Any]]  # one entry an evaluation; it begins with its "epoch" or "step"
 Results = dict[str, Any]
@@ -45,6 +46,12 @@ class StoredRun:
     @property
     def folder(self) -> Path:
         return self.results / self.dataset / self.model / self.activation
+
+    @property
+    def title(self) -> str:
+        """Return how a line for people names the run."""
+        variant = f", {self.variant.replace('_', ' ')}" if self.variant else ""
+        return f"{self.activation}, seed {self.seed}{variant}"
 
     def path(self, what: str, ending: str = "") -> Path:
         """Return one of the run's files, or with no ending a folder of its files."""
