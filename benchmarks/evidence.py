@@ -39,8 +39,9 @@ class TeLU(nn.Module):
         return x * torch.tanh(torch.exp(x))
 
 
-register("ReLU2", ReLU2, paper="arXiv 2109.08668")
-register("TeLU", TeLU, paper="arXiv 2412.20269")
+if __name__ in ("__main__", "__mp_main__"):  # the second is a process of --jobs; who imports this gets no new names
+    register("ReLU2", ReLU2, paper="arXiv 2109.08668")
+    register("TeLU", TeLU, paper="arXiv 2412.20269")
 
 ACTIVATIONS = ["ReLU", "GELU", "Swish", "Mish", "GoLU", "ReLU2", "TeLU"]
 COMPARISONS = {

@@ -51,17 +51,50 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def write(name: str, options: argparse.Namespace, title: str, how: str, sections: dict[str, str], numbers: Any) -> None:
-    """Write `<name>_<device>.json` and `.md`, and say where."""
-    device, output = getattr(options, "device", "cpu"), options.output
-    where = environment.describe(device)
-    where["kernel"] = kernels.kernel_for(device).name
+    """Store as `store` does, and say where."""
+    store(name, options, title, how, sections, numbers)
+    say_where(name, options)
+
+
+def store(name: str, options: argparse.Namespace, title: str, how: str, sections: dict[str, str], numbers: Any) -> None:
+    """Write `<name>_<device>.json` and `.md`."""
+    where, path = _environment(options), _path(name, options)
     machine = f"{where['gpu'] or where['cpu']}, torch {where['torch']}, Python {where['python']}"
     measured = f"Measured on {machine}, kernel: {where['kernel']}, commit {where['commit'] or 'unknown'}."
     parts = [f"# {title}", how, measured, *(f"## {heading}\n\n{text}" for heading, text in sections.items())]
-    path = output / f"{name}_{device}.md"
     storage.write_json(path.with_suffix(".json"), {"environment": where, "numbers": _finite(numbers)})
     storage.write_text(path, "\n\n".join(parts) + "\n")
-    print(f"\nwritten: {path} and .json")
+
+
+def say_where(name: str, options: argparse.Namespace) -> None:
+    """Print where `store` has written."""
+    print(f"\nwritten: {_path(name, options)} and .json")
+
+
+def stored(name: str, options: argparse.Namespace) -> Any:
+    """Return the numbers that `store` has written, to be added to.
+
+    Raises:
+        UserError: there are none, or they are of another machine, other versions or another number of threads.
+    """
+    path = _path(name, options).with_suffix(".json")
+    if not path.exists():
+        raise UserError(f"--add: there is no {path} yet")
+    found, here = json.loads(path.read_text()), _environment(options)
+    other = [key for key in here if key != "commit" and found["environment"].get(key) != here[key]]
+    if other:
+        differences = ", ".join(f"{key} {found['environment'].get(key)} and not {here[key]}" for key in other)
+        raise UserError(f"--add: {path} was measured with {differences}")
+    return found["numbers"]
+
+
+def _path(name: str, options: argparse.Namespace) -> Path:
+    return options.output / f"{name}_{getattr(options, 'device', 'cpu')}.md"
+
+
+def _environment(options: argparse.Namespace) -> dict[str, Any]:
+    device = getattr(options, "device", "cpu")
+    return environment.describe(device) | {"kernel": kernels.kernel_for(device).name}
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,8 @@ python -m benchmarks.step_time                                      five archite
 python -m benchmarks.step_time --all                                the specification's sixteen
 python -m benchmarks.step_time --architectures ViT-B/16 GPT2-S      some of them
 python -m benchmarks.step_time --all --device cuda --compile        on a GPU, through torch.compile
+
+Each row is stored when it is measured. With --add the rows of a stored table stay, and what it lacks is measured.
 """
 
 import argparse
@@ -104,7 +106,7 @@ def compared(architecture: Architecture, options: argparse.Namespace, device: to
     """
     progress.doing(architecture.name)
     pairs = []
-    with named(architecture):
+    with about(architecture):
         task, batch = task_of(architecture, options, device)
         for turn in range(options.pairs):
             pairs.append(times_of(task, architecture.baseline, batch, device, turn, options.rounds))
@@ -122,7 +124,7 @@ def compared(architecture: Architecture, options: argparse.Namespace, device: to
 
 
 @contextmanager
-def named(architecture: Architecture) -> Iterator[None]:
+def about(architecture: Architecture) -> Iterator[None]:
     """Say of a mistake, and of too little memory, which architecture it is about.
 
     Raises:
@@ -210,6 +212,11 @@ def _parser() -> Parser:
     parser.add_argument("--rounds", type=positive_int, default=3, metavar="N", help="times that each model is measured")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N", help="CPU threads")
     parser.add_argument("--compile", action="store_true", help="run all models through torch.compile")
+    parser.add_argument(
+        "--add", action="store_true",
+        help="keep the rows of the table in --output, which must be of this machine and these versions, and measure "
+        "what it lacks (default: begin anew)",
+    )  # fmt: skip
     return parser
 
 
@@ -218,22 +225,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = report.parse(_parser(), arguments)
     check_device(options.device)
     require_distinct("--architectures", options.architectures)
-    chosen = list(ARCHITECTURES.values()) if options.all else [ARCHITECTURES[name] for name in options.architectures]
-    require_packages(chosen)
     torch.set_num_threads(options.threads)
+    name = "step_time_compiled" if options.compile else "step_time"
+    rows = report.stored(name, options) if options.add else []
+    kept = {row["architecture"] for row in rows}
+    named = list(ARCHITECTURES) if options.all else options.architectures
+    chosen = [ARCHITECTURES[each] for each in named if each not in kept]
+    require_packages(chosen)
     torch._dynamo.config.recompile_limit = 64  # the models share the forward of their class
-    rows = []
     with launched(options.device) as accelerator, Progress(len(chosen) * options.pairs, unit="pair") as progress:
         for architecture in chosen:
-            with named(architecture):
+            with about(architecture):
                 task_of(architecture, options, accelerator.device)  # refuses what cannot be before it is measured
         for architecture in chosen:
-            rows.append(compared(architecture, options, accelerator.device, progress))
-            progress.report(_line(rows[-1]), keep=True)
+            row = compared(architecture, options, accelerator.device, progress)
+            rows = sorted([*rows, row], key=lambda each: list(ARCHITECTURES).index(each["architecture"]))
+            sections = {"GoLU / usual activation": table(rows), "Steps": details(rows)}
+            report.store(name, options, "Time of a step by architecture", _how(options), sections, rows)
+            progress.report(_line(row), keep=True)
     print(f"\n{table(rows)}\n\n{details(rows)}")
-    name = "step_time_compiled" if options.compile else "step_time"
-    sections = {"GoLU / usual activation": table(rows), "Steps": details(rows)}
-    report.write(name, options, "Time of a step by architecture", _how(options), sections, rows)
+    report.say_where(name, options)
 
 
 def _how(options: argparse.Namespace) -> str:

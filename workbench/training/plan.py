@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from golu.activations import ACTIVATIONS, Activation
 from workbench.cli.errors import Stopped, UserError
 from workbench.cli.progress import Progress
 from workbench.output.storage import prepare_folder, write_text
@@ -203,12 +204,18 @@ def _several_at_once(
             planned = arguments[0]
             finished((planned, f"{planned.run.title}: failed: {reason}"))
 
-        work = [(each, checkpoints) for each in missing]
         if isinstance(at_once, Cluster):
-            in_jobs(_train_in_worker, work, at_once, finished, lost)
+            jobs = [(each, checkpoints, ACTIVATIONS[each.run.activation]) for each in missing]
+            in_jobs(_train_in_job, jobs, at_once, finished, lost)
         else:
-            in_processes(_train_in_worker, work, at_once, finished)
+            in_processes(_train_in_worker, [(each, checkpoints) for each in missing], at_once, finished)
 
 
 def _train_in_worker(planned: Planned, checkpoints: bool) -> tuple[Planned, Results | str]:
     return planned, _tried(planned, lambda: None, checkpoints)
+
+
+def _train_in_job(planned: Planned, checkpoints: bool, activation: Activation) -> tuple[Planned, Results | str]:
+    """Train a run where the script that registered its activation has not run, as it has in a process of this one."""
+    ACTIVATIONS.setdefault(activation.name, activation)
+    return _train_in_worker(planned, checkpoints)

@@ -8,7 +8,9 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +127,33 @@ def test_jobs_of_a_cluster_give_the_numbers_of_one_process(compare, tmp_path):
     assert (code, err) == (0, "") and "ReLU, seed 0: accuracy" in out
     assert finals(tmp_path / "jobs") == finals(tmp_path / "here") and len(finals(tmp_path / "here")) == 2
     assert list((tmp_path / "jobs/jobs").glob("*_log.out"))
+
+
+OWN_SCRIPT = """
+from torch import nn
+from golu import register
+from tasks.compare.__main__ import main
+from workbench.cli.errors import run
+
+class Halved(nn.Module):
+    def forward(self, x):
+        return x.relu() / 2
+
+register("Halved", Halved)
+if __name__ == "__main__":
+    run(main)
+"""
+
+
+def test_an_activation_of_ones_own_script_is_known_in_a_job(tmp_path):
+    pytest.importorskip("submitit")
+    (tmp_path / "own.py").write_text(OWN_SCRIPT)
+    flags = [*map(str, SMALL[:-2]), "--model", "mlp", "--activations", "Halved", "--seeds", "1", "--cluster", "local"]
+    command = [sys.executable, str(tmp_path / "own.py"), *flags, "--results", str(tmp_path / "results")]
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(Path.cwd())}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert list(finals(tmp_path / "results")) == [("Halved", "results_0")]
 
 
 @pytest.mark.slow
