@@ -1,8 +1,13 @@
 """Compare seven activations, each at its own learning rate, on small tasks, and keep what was measured.
 
-python -m benchmarks.evidence digits           200 images of digits, a small convolutional network; ten minutes
-python -m benchmarks.evidence fashion_mnist    5000 images of clothes, a multilayer perceptron; a quarter of an hour
-python -m benchmarks.evidence pydoc_topics     Python's help texts, a small GPT; two to three hours
+python -m benchmarks.evidence digits       200 images of digits, a small convolutional network; ten minutes
+python -m benchmarks.evidence clothes      5000 images of Fashion-MNIST, a multilayer perceptron; a quarter of an hour
+python -m benchmarks.evidence blocks       3000 images, perceptrons of one to four blocks; half an hour
+python -m benchmarks.evidence resnet20     2000 images, ResNet-20; three quarters of an hour
+python -m benchmarks.evidence vit          5000 images, a small vision transformer; an hour
+python -m benchmarks.evidence diffusion    digits, a small UNet; an hour
+python -m benchmarks.evidence texts        Python's help texts, a small GPT; an hour and a half
+python -m benchmarks.evidence scenes       digits on photographs, a small Faster R-CNN; two hours
 
 The runs are stored in --results, where the same command resumes; their numbers are copied to --output, from which
 python -m tasks.report makes its tables. ReLU² and TeLU are registered here as a user would register them.
@@ -44,11 +49,22 @@ if __name__ in ("__main__", "__mp_main__"):  # the second is a process of --jobs
     register("TeLU", TeLU, paper="arXiv 2412.20269")
 
 ACTIVATIONS = ["ReLU", "GELU", "Swish", "Mish", "GoLU", "ReLU2", "TeLU"]
+_CLOTHES = "--dataset fashion_mnist --limit-val 2000"
 COMPARISONS = {
-    "digits": "--lr tune 0.0004 0.0012 0.004 0.012 0.04 0.12 --tuning-seeds 3 --seeds 10",
-    "fashion_mnist": "--model mlp --lr tune 0.0001 0.0003 0.001 0.003 0.01 --tuning-seeds 2 --seeds 5 "
-    "--limit-train 5000 --limit-val 2000",
-    "pydoc_topics": "--lr tune 0.001 0.002 0.004 0.008 --tuning-seeds 1 --seeds 3",
+    "digits": "--dataset digits --lr tune 0.0004 0.0012 0.004 0.012 0.04 0.12 --tuning-seeds 3 --seeds 10",
+    "clothes": f"{_CLOTHES} --model mlp --limit-train 5000 --lr tune 0.0001 0.0003 0.001 0.003 0.01 --tuning-seeds 2 "
+    "--seeds 5",
+    "blocks": f"{_CLOTHES} --models mlp_1 mlp_2 mlp_3 mlp_4 --limit-train 3000 --epochs 8 --lr tune 0.0003 0.001 0.003 "
+    "--tuning-seeds 1 --seeds 5",
+    "resnet20": f"{_CLOTHES} --model resnet20 --limit-train 2000 --epochs 4 --lr tune 0.001 0.003 0.01 "
+    "--tuning-seeds 1 --seeds 3",
+    "vit": f"{_CLOTHES} --task train_vit --model test_vit --img-size 64 --limit-train 5000 --epochs 6 "
+    "--warmup-epochs 1 --batch-size 64 --mixup 0 --cutmix 0 --reprob 0 --lr tune 0.002 0.006 0.02 --tuning-seeds 1 "
+    "--seeds 3",
+    "diffusion": "--task diffusion --dataset digits --model tiny_unet --epochs 4 --limit-val 200 "
+    "--lr tune 0.0005 0.001 0.002 --tuning-seeds 1 --seeds 3",
+    "texts": "--dataset pydoc_topics --epochs 3 --lr tune 0.002 0.004 0.008 --tuning-seeds 1 --seeds 3",
+    "scenes": "--dataset scenes --lr tune 0.005 0.01 0.02 --tuning-seeds 1 --seeds 3",
 }
 
 
@@ -78,10 +94,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, or go on with a comparison, and copy its numbers."""
     options = parse(arguments)
-    flags = ["--dataset", options.comparison, *COMPARISONS[options.comparison].split(), "--threads", "1"]
-    compare([*flags, "--activations", *ACTIVATIONS, "--results", str(options.results), "--jobs", str(options.jobs)])
-    count = keep(options.results / options.comparison, options.output / options.comparison)
-    print(f"{options.output / options.comparison} has {count} files")
+    flags = [*COMPARISONS[options.comparison].split(), "--activations", *ACTIVATIONS, "--threads", "1"]
+    compare([*flags, "--results", str(options.results), "--jobs", str(options.jobs)])
+    print(f"{keep(options.results, options.output)} files are in {options.output}")
 
 
 if __name__ == "__main__":
