@@ -1,6 +1,7 @@
 """Define the look of every figure: one colour per activation, safe for colour-blind eyes (Okabe and Ito, 2008)."""
 
 import io
+import zlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,8 @@ def line_of(activation: str) -> tuple[str, str]:
     """Return the colour and line style of an activation, the same in every figure.
 
     Those that are compared most come first and are solid; a variant has its original's colour, dashed or dotted, as
-    long as there is a look left that no other has.
+    long as there is a look left that no other has. A name that is not registered, of somebody's stored results, has
+    one of the looks that are left, which depends on the name alone.
     """
     known = ACTIVATIONS.values()
     originals = sorted((each for each in known if each.like is None), key=lambda each: not each.compared)
@@ -58,7 +60,8 @@ def line_of(activation: str) -> tuple[str, str]:
             own = [looks[each.like][0]] if each.like in looks else []
             free = ((c, dash) for c in (*own, *_COLOURS) for dash in _DASHES if (c, dash) not in looks.values())
             looks[each.name] = next(free, _UNKNOWN)
-    return looks.get(activation, _UNKNOWN)
+    left = [(c, dash) for c in _COLOURS for dash in _DASHES if (c, dash) not in looks.values()] or [_UNKNOWN]
+    return looks.get(activation, left[zlib.crc32(activation.encode()) % len(left)])
 
 
 def figure_style() -> AbstractContextManager[None]:

@@ -23,7 +23,11 @@ LINES = {
 
 def test_the_lines_of_the_figures_that_are_stored():
     assert {name: line_of(name) for name in available_activations()} == LINES
-    assert line_of("unheard of") == (GREY, ":")
+
+
+def test_names_that_are_not_registered_look_like_no_other():
+    looks = [line_of(name) for name in ("ReLU2", "TeLU", *available_activations())]
+    assert len(set(looks)) == len(looks) and line_of("TeLU") == looks[1]
 
 
 @patch.dict(ACTIVATIONS)
