@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from workbench.cli.errors import Stopped, UserError
 
 R = TypeVar("R")
 PAUSE = 1.0  # seconds between two looks at the jobs
+QUEUE_PAUSE = 60.0  # seconds between two looks at Slurm's queue: a job that is missing in two is lost
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,13 @@ def in_jobs(
         waiting = {executor.submit(_Job(work, each)): each for each in arguments}
     except submitit.core.utils.FailedJobError as error:
         raise UserError(f"the cluster refuses the jobs: {str(error).strip().splitlines()[-1]}") from error
+    queue = _Queue() if cluster.kind == "slurm" else None
     try:
         while waiting:
-            for job in [each for each in waiting if each.done()]:
-                own, lost = waiting.pop(job), job.exception()
+            gone = queue.gone([each.job_id for each in waiting]) if queue else set()
+            for job in [each for each in waiting if each.done() or each.job_id in gone]:
+                own = waiting.pop(job)
+                lost = job.exception() if job.done() else "it has left the queue without a result"
                 if lost is None:
                     finished(job.result())
                 else:
@@ -92,3 +97,22 @@ def in_jobs(
             time.sleep(PAUSE if waiting else 0)
     except KeyboardInterrupt:
         raise Stopped(f"stopped waiting: {len(waiting)} jobs go on, and the same command collects them") from None
+
+
+class _Queue:
+    """Watch Slurm's queue: where Slurm keeps no accounts, submitit waits for ever for a job that was killed."""
+
+    def __init__(self) -> None:
+        self.looked, self.missing = time.monotonic(), set[str]()
+
+    def gone(self, jobs: list[str]) -> set[str]:
+        """Return which of the jobs two looks in a row did not find."""
+        if time.monotonic() - self.looked < QUEUE_PAUSE:
+            return set()
+        self.looked = time.monotonic()
+        shown = subprocess.run(["squeue", "--me", "-h", "-o", "%i"], capture_output=True, text=True, check=False)
+        if shown.returncode:
+            return set()
+        missing = set(jobs) - set(shown.stdout.split())
+        gone, self.missing = missing & self.missing, missing
+        return gone

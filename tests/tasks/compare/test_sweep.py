@@ -17,6 +17,7 @@ import pytest
 from golu import GoLU
 from tasks.small_poc.task import SmallImages
 from tests.conftest import ENVIRONMENT, PLAIN
+from workbench.training import cluster
 
 SMALL = ("--epochs", 1, "--batch-size", 32, "--limit-train", 64, "--limit-val", 100, "--seeds", 2)
 MLP = (*SMALL, "--model", "mlp", "--activations", "ReLU", "GoLU")
@@ -231,3 +232,17 @@ def test_slurm_without_slurm(compare, tmp_path):
     pytest.importorskip("submitit")
     code, _, err = compare(*MLP, "--cluster", "slurm", "--results", tmp_path)
     assert code == 2 and "there is no command sbatch here" in err and err.count("\n") == 1
+
+
+def test_a_job_that_slurm_lost_is_named_even_where_it_keeps_no_accounts(compare, tmp_path, monkeypatch):
+    """By commands that stand in for Slurm's: jobs are accepted, and are in the queue at no look."""
+    pytest.importorskip("submitit")
+    for name, script in (("sbatch", "echo Submitted batch job 12"), ("squeue", "exit 0"), ("sacct", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(cluster, "QUEUE_PAUSE", 0.0)
+    flags = ("--activations", "GoLU", "--seeds", 1, "--results", tmp_path / "results")
+    code, _, err = compare(*MLP[:-3], *flags, "--cluster", "slurm")
+    assert code == 2
+    assert "GoLU, seed 0: failed: job 12: it has left the queue without a result" in err.splitlines()[-1]
