@@ -1,4 +1,4 @@
-"""Read and check tokenised text: train.bin and val.bin, uint16, with meta.json and vocabulary.json beside them."""
+"""Read and check tokenised text: train.bin and val.bin, with meta.json and vocabulary.json, or as nanoGPT has them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.gpt import nanogpt
 from tasks.gpt.vocabularies import Vocabulary, name_of
 from workbench.cli.errors import UserError
 from workbench.output.storage import write_json
@@ -18,17 +19,17 @@ from workbench.output.storage import write_json
 SPLITS = ("train", "val")
 META, VOCABULARY = "meta.json", "vocabulary.json"
 JOURNAL = "preparation.json"  # there as long as the preparation has not ended
-_GPT2_SIZE = 50257
-_CHUNK = 2**24  # bytes that are read at once for a checksum
+Tokens = NDArray[np.unsignedinteger[Any]]
+_CHUNK = 2**23  # tokens that are read at once for a checksum
 
 
 @dataclass(frozen=True)
 class TokenFiles:
-    """Hold a prepared text, its tokens left on disk until they are needed."""
+    """Hold a prepared text, its tokens, unsigned (N,), left on disk until they are needed."""
 
     folder: Path
-    train: NDArray[np.uint16]
-    val: NDArray[np.uint16]
+    train: Tokens
+    val: Tokens
     vocabulary_size: int
     vocabulary: dict[str, Any]  # its description
     crc32: dict[str, str | None]  # of each split, as meta.json has it
@@ -42,14 +43,19 @@ class TokenFiles:
         """Tell this text from others: how many tokens, and their checksum, which every token is read for.
 
         Raises:
-            UserError: a file is not what was recorded when it was written.
+            UserError: a file is not what was recorded when it was written, or a token is not in the vocabulary.
         """
         both = []
-        for split in SPLITS:
+        for split, tokens in zip(SPLITS, (self.train, self.val), strict=True):
             path = self.folder / f"{split}.bin"
-            found, recorded = checksum(path), self.crc32[split]
-            if recorded is not None and found != recorded:
+            found, largest = checksum(tokens)
+            if self.crc32[split] not in (None, found):
                 raise UserError(f"{path} has changed since it was written: delete {self.folder} to prepare it again")
+            if largest >= self.vocabulary_size:
+                raise UserError(
+                    f"{path} holds the token {largest}, but its vocabulary ({name_of(self.vocabulary)}) has only "
+                    f"{self.vocabulary_size}: are these tokens of another vocabulary, or of another width?"
+                )
             both.append(found)
         return f"{len(self.train)}+{len(self.val)} tokens {'-'.join(both)}"
 
@@ -66,45 +72,57 @@ def dataset_folder(root: Path, name: str) -> Path:
 
 
 def open_tokens(folder: Path) -> TokenFiles:
-    """Open the prepared text in a folder; one without meta.json, as nanoGPT's, is taken to be in GPT-2's vocabulary.
+    """Open the prepared text in a folder; one without meta.json is read as nanoGPT's.
 
     Raises:
-        UserError: a file is missing, empty, of odd size, or not as long as meta.json says.
+        UserError: a file is missing, empty, of odd size, or not as long as meta.json says; or as `tasks.gpt.nanogpt`.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: python -m tasks.gpt.{_maker(folder)} makes it")
-    meta, vocabulary, size = {}, {"kind": "gpt2"}, _GPT2_SIZE
     if (folder / JOURNAL).exists() and not (folder / META).exists():
         raise UserError(f"the preparation of {folder} has not ended: the same command resumes it")
+    meta: dict[str, Any] = {}
     if (folder / META).exists():
         meta, vocabulary = read_json(folder / META), read_json(folder / VOCABULARY)
         if meta.get("vocabulary") != name_of(vocabulary):
             raise UserError(f"{folder / VOCABULARY} is not the vocabulary of {folder / META}: prepare the text again")
-        size = meta.get("vocabulary_size")
-    train, val = (_read_split(folder, split, meta) for split in SPLITS)
-    if not isinstance(size, int):
-        raise UserError(f"{folder / META} is damaged: prepare the text again")
+        _require_splits(folder)
+        size, dtype = meta.get("vocabulary_size"), np.dtype("<u2")
+        if not isinstance(size, int) or meta.get("dtype", "uint16") != "uint16":
+            raise UserError(f"{folder / META} is damaged: prepare the text again")
+    else:
+        _require_splits(folder)
+        size, vocabulary = nanogpt.read_vocabulary(folder)
+        dtype = nanogpt.dtype_of(folder, size)
+    train, val = (_read_split(folder, split, dtype, meta) for split in SPLITS)
     crc32 = {split: meta.get(split, {}).get("crc32") for split in SPLITS}
     return TokenFiles(folder, train, val, size, vocabulary, crc32)
 
 
-def _read_split(folder: Path, split: str, meta: dict[str, Any]) -> NDArray[np.uint16]:
+def _require_splits(folder: Path) -> None:
+    for path in (folder / f"{split}.bin" for split in SPLITS):
+        if not path.is_file():
+            raise UserError(f"{path} is missing: python -m tasks.gpt.{_maker(folder)} makes it")
+        size = path.stat().st_size
+        if size == 0:
+            raise UserError(f"{path} is empty: prepare the text again")
+        if size % 2:
+            raise UserError(f"{path} has {size} bytes, an odd number, and so is no file of uint16: prepare it again")
+
+
+def _read_split(folder: Path, split: str, dtype: np.dtype[Any], meta: dict[str, Any]) -> Tokens:
     path = folder / f"{split}.bin"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: python -m tasks.gpt.{_maker(folder)} makes it")
-    size = path.stat().st_size
-    if size == 0:
-        raise UserError(f"{path} is empty: prepare the text again")
-    if size % 2:
-        raise UserError(f"{path} has {size} bytes, an odd number, and so is no file of uint16: prepare the text again")
+    count, rest = divmod(path.stat().st_size, dtype.itemsize)
+    if rest:
+        raise UserError(f"{path} is no file of tokens with {8 * dtype.itemsize} bits, which its vocabulary takes")
     if meta:
         try:
             tokens = meta[split]["tokens"]
         except (KeyError, TypeError) as error:
             raise UserError(f"{folder / META} is damaged: prepare the text again") from error
-        if tokens != size // 2:
-            raise UserError(f"{path} has {size // 2} tokens, but {META} says {tokens}: prepare the text again")
-    return np.memmap(path, np.uint16, mode="r")
+        if tokens != count:
+            raise UserError(f"{path} has {count} tokens, but {META} says {tokens}: prepare the text again")
+    return np.memmap(path, dtype, mode="r")
 
 
 def _maker(folder: Path) -> str:
@@ -122,13 +140,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def checksum(path: Path) -> str:
-    """Return the CRC-32 of a file, as meta.json has it."""
-    crc = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            crc = zlib.crc32(chunk, crc)
-    return f"{crc:08x}"
+def checksum(tokens: Tokens) -> tuple[str, int]:
+    """Return the CRC-32 of tokens, as meta.json has it, and the largest of them; every one is read."""
+    crc = largest = 0
+    for start in range(0, len(tokens), _CHUNK):
+        part = np.ascontiguousarray(tokens[start : start + _CHUNK])
+        crc, largest = zlib.crc32(part.data, crc), max(largest, int(part.max()))
+    return f"{crc:08x}", largest
 
 
 def is_prepared(folder: Path, source: dict[str, Any]) -> bool:
