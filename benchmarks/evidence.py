@@ -54,8 +54,8 @@ COMPARISONS = {
     "digits": "--dataset digits --lr tune 0.0004 0.0012 0.004 0.012 0.04 0.12 --tuning-seeds 3 --seeds 10",
     "clothes": f"{_CLOTHES} --model mlp --limit-train 5000 --lr tune 0.0001 0.0003 0.001 0.003 0.01 --tuning-seeds 2 "
     "--seeds 5",
-    "blocks": f"{_CLOTHES} --models mlp_1 mlp_2 mlp_3 mlp_4 --limit-train 3000 --epochs 8 --lr tune 0.0001 0.0003 0.001 0.003 0.01 "
-    "--tuning-seeds 1 --seeds 5",
+    "blocks": f"{_CLOTHES} --models mlp_1 mlp_2 mlp_3 mlp_4 --limit-train 3000 --epochs 8 "
+    "--lr tune 0.0001 0.0003 0.001 0.003 0.01 --tuning-seeds 1 --seeds 5",
     "resnet20": f"{_CLOTHES} --model resnet20 --limit-train 2000 --epochs 4 --lr tune 0.001 0.003 0.01 "
     "--tuning-seeds 1 --seeds 3",
     "vit": f"{_CLOTHES} --task train_vit --model test_vit --img-size 64 --limit-train 5000 --epochs 6 "

@@ -107,7 +107,8 @@ def _require_splits(folder: Path) -> None:
         if size == 0:
             raise UserError(f"{path} is empty: prepare the text again")
         if size % 2:
-            raise UserError(f"{path} has {size} bytes, an odd number, and so is no file of uint16: prepare it again")
+            wrong = f"{size} bytes, an odd number, and so is no file of uint16"
+            raise UserError(f"{path} has {wrong}: prepare the text again")
 
 
 def _read_split(folder: Path, split: str, dtype: np.dtype[Any], meta: dict[str, Any]) -> Tokens:

@@ -194,6 +194,8 @@ def described(description: dict[str, Any]) -> Vocabulary:
             if not characters or len(set(characters)) < len(characters):
                 raise ValueError("not each character once")
             return Characters(characters)
+        if kind == "numbers":  # of nanoGPT's meta.pkl
+            raise UserError(f"nothing says what text its {description['size']} tokens stand for: it can only be trained")
     except UserError:
         raise
     except Exception as error:  # tokenizers raises plain Exceptions
