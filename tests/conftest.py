@@ -52,20 +52,24 @@ def one_thread():
 
 @pytest.fixture
 def write_mnist():
-    """Writes a small MNIST in idx files of the real format; returns the arrays of each split."""
+    """Writes a small MNIST in idx files of the real format; returns the arrays of each split.
 
-    def write_idx(path, array):
+    `changes` makes another array of that of some files, by name.
+    """
+
+    def write_idx(folder, name, ending, array, changes):
+        path, array = folder / f"{name}{ending}", (changes or {}).get(name, np.asarray)(array).astype(np.uint8)
         content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
         path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
-    def write(folder, ending=""):
+    def write(folder, ending="", changes=None):
         folder.mkdir(parents=True)
         rng = np.random.default_rng(0)
         written = {}
         for split, count in (("train", 60), ("t10k", 30)):
             x, y = rng.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
-            write_idx(folder / f"{split}-images-idx3-ubyte{ending}", x)
-            write_idx(folder / f"{split}-labels-idx1-ubyte{ending}", y)
+            write_idx(folder, f"{split}-images-idx3-ubyte", ending, x, changes)
+            write_idx(folder, f"{split}-labels-idx1-ubyte", ending, y, changes)
             written[split] = x, y
         return written
 

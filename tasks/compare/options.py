@@ -126,6 +126,7 @@ def _parse(chosen: _Chosen, words: Sequence[str]) -> argparse.Namespace:
     compared = chosen.compared
     _add_own_flags(parser, compared.threads if compared else None)
     chosen.program.add_task_flags(parser, compared.changes if compared else None, hidden=RATE_SETTINGS)
+    parser.change("--keep", default="last")  # a checkpoint for each of many runs is enough
     if compared:
         known = f"data set: one of {', '.join(COMPARED)}, or a prepared text in --data; others with --task"
         parser.change("--dataset", default="digits", purpose=f"{known} (default: digits)")

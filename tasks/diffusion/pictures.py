@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tasks.diffusion import celeba
 from workbench.cli.errors import UserError
 from workbench.vision.datasets import DATASETS, chosen, limited
 from workbench.vision.files import Split, checksum_of, open_pixels, require_unpacked
+from workbench.vision.folders import ENDINGS, Listing, find_images
 from workbench.vision.rgb import read_rgb
 
 if TYPE_CHECKING:
@@ -98,12 +99,16 @@ def _open_folder(data: Path, limit_train: int | None, limit_val: int | None) -> 
             f"{VAL_EVERY}th image is for validation"
         )
     if there:
-        return _split(roots[0], _images(roots[0]), roots[1], _images(roots[1]), limit_train, limit_val)
-    names = _images(data)
+        train, val = map(_images, roots)
+        split = _split(roots[0], train.names, roots[1], val.names, limit_train, limit_val)
+        return replace(split, left_out=Counter(train.left_out) + Counter(val.left_out))
+    found = _images(data)
+    names = found.names
     if len(names) < 2:
         raise UserError(f"{data} has one image only, {names[0]}: there has to be another for validation")
-    train = [name for place, name in enumerate(names) if place % VAL_EVERY]
-    return _split(data, train, data, names[::VAL_EVERY], limit_train, limit_val)
+    train_names = [name for place, name in enumerate(names) if place % VAL_EVERY]
+    split = _split(data, train_names, data, names[::VAL_EVERY], limit_train, limit_val)
+    return replace(split, left_out=found.left_out)
 
 
 def _split(
@@ -141,31 +146,13 @@ def _classes(names: Sequence[str]) -> list[str]:
     return sorted({folder for folder, _, _ in parts}) if all(rest for _, _, rest in parts) else []
 
 
-def _images(root: Path) -> list[str]:
-    """Find the images below a folder, by their names relative to it, sorted; hidden ones are left out.
-
-    Links are followed, but no folder is entered twice: a link to a folder above would lead round and round.
+def _images(root: Path) -> Listing:
+    """Find the images below a folder, sorted by their names.
 
     Raises:
         UserError: there is none.
     """
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    names, entered, folders = list[str](), set[tuple[int, int]](), [""]
-    while folders:
-        folder = folders.pop()
-        place = (root / folder).stat()
-        if (place.st_dev, place.st_ino) in entered:
-            continue
-        entered.add((place.st_dev, place.st_ino))
-        with os.scandir(root / folder) as entries:
-            found = sorted((each.name, _is_folder(each)) for each in entries if not each.name.startswith("."))
-        names += [folder + name for name, inner in found if not inner and name.lower().endswith(IMG_EXTENSIONS)]
-        folders += [f"{folder}{name}/" for name, inner in reversed(found) if inner]
-    if not names:
-        raise UserError(f"{root} has no image, in it or below: files that end in {', '.join(IMG_EXTENSIONS)}")
-    return sorted(names)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return Path(entry).is_dir() if entry.is_symlink() else entry.is_dir()  # which raises an error for a link to itself
+    found = find_images(root)
+    if not found.names:
+        raise UserError(f"{root} has no image, in it or below: files that end in {', '.join(ENDINGS)}")
+    return Listing(sorted(found.names), found.left_out)

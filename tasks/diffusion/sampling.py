@@ -167,10 +167,7 @@ def add_model_flags(parser: Parser) -> None:
         "--checkpoint", type=Path, metavar="FILE", help="checkpoint of a training with tasks.diffusion.train_ddp",
         **flags.REQUIRED,
     )  # fmt: skip
-    parser.add_argument(
-        "--average", action=argparse.BooleanOptionalAction,
-        help="take the moving average of the weights, or the weights themselves (default: the average if there is one)",
-    )  # fmt: skip
+    flags.add_average_flag(parser)
 
 
 def add_sampling_flags(parser: Parser) -> None:

@@ -24,7 +24,7 @@ from workbench.training.metrics import Metric
 from workbench.training.runs import StoredRun
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import tabulate
-from workbench.training.task import Source
+from workbench.training.task import Graph, Source
 from workbench.vision.file_task import FileTask
 from workbench.vision.files import Split
 from workbench.vision.reading import Join
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from timm.utils import ModelEmaV3
 
+LARGEST = 63  # images that an exported UNet takes at once: diffusers' goes another way from 64 on
 SAMPLES_SEED = 0  # of the noise that grids of samples start from: the same for every activation and seed
 METRICS = (
     Metric(
@@ -74,16 +75,32 @@ class Diffusion(FileTask):
     @property
     def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
         """Return the channels of the images, so that a checkpoint is all that sampling needs."""
-        return {"image_channels": self.split.channels}
+        return {"image_channels": self.channels}
+
+    def open(self, device: torch.device) -> None:
+        super().open(device)
+        self.channels = self.split.channels
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self.channels, self.device = state["extras"]["image_channels"], device
+
+    def graph(self, model: nn.Module) -> Graph:
+        """Describe it as the noise (N, C, H, W) in noisy images, (N, C, H, W), of time steps, int64 (N,)."""
+        side = self.settings.image_size
+        inputs = {
+            "images": torch.zeros(2, self.channels, side, side, device=self.device),
+            "steps": torch.zeros(2, dtype=torch.int64, device=self.device),
+        }
+        return Graph(NoiseOf(model), inputs, {name: {0: "N"} for name in inputs}, {"N": LARGEST})
 
     def joins(self) -> tuple[Join, Join]:
-        size, channels, steps = self.settings.image_size, self.split.channels, self.settings.timesteps
+        size, channels, steps = self.settings.image_size, self.channels, self.settings.timesteps
         return Noised(transform(size, channels, self.settings.mirror), steps), Noised(transform(size, channels), steps)
 
     # Model
 
     def model(self, activation: str) -> nn.Module:
-        return to_device(build_unet(self.settings, self.split.channels, activation), self.device)
+        return to_device(build_unet(self.settings, self.channels, activation), self.device)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         return torch.optim.AdamW(
@@ -129,7 +146,7 @@ class Diffusion(FileTask):
         settings, path = self.settings, self.picture_due(run, entry, self.settings.sample_every)
         if path is None:
             return
-        shape = (self.split.channels, settings.image_size, settings.image_size)
+        shape = (self.channels, settings.image_size, settings.image_size)
         noise = first_noise(SAMPLES_SEED, range(settings.samples), shape)
         sampler = Sampler("ddim", largest_divisor(settings.timesteps, settings.sample_steps))
         save_picture(path, grid(draw(model.eval(), noise, settings, sampler)[-1]))
@@ -139,3 +156,15 @@ class Diffusion(FileTask):
         images, noise, steps = batch
         predicted: Tensor = model(self.noise.add_noise(images, noise, steps), steps).sample
         return predicted
+
+
+class NoiseOf(nn.Module):
+    """Return the noise that a UNet of diffusers sees as a plain tensor."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, steps: Tensor) -> Tensor:
+        noise: Tensor = self.model(images, steps).sample
+        return noise

@@ -30,6 +30,7 @@ PROGRAM = TrainingProgram(
     choice="classes in proportion where there are any",
     aliases={"results": ["--save-dir"], "data": ["--data-dir"]},
     pictures=True,
+    predictor="tasks.diffusion.sample",
 )
 main = PROGRAM.main
 

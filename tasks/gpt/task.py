@@ -22,7 +22,7 @@ from workbench.training.launch import Machine, chosen_device, process_count
 from workbench.training.optimizers import parameter_groups
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import warmup_and_cosine
-from workbench.training.task import Source, Task
+from workbench.training.task import Graph, Source, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,7 +59,7 @@ class LanguageModelling(Task):
         size, source = self.settings.block_size, self.source
         train = _limited("train", tokens.train, source.limit_train, size)
         tokens = replace(tokens, train=train, val=_limited("val", tokens.val, source.limit_val, size))
-        self.tokens, self.device = tokens, device
+        self.tokens, self.vocabulary_size, self.device = tokens, tokens.vocabulary_size, device
         self._windows = Windows(tokens, size, device)
         self.plan = self._plan(len(train))
         self.accumulation = self._accumulation()
@@ -94,6 +94,14 @@ class LanguageModelling(Task):
         """Return the vocabulary, so that a checkpoint is all that sampling needs."""
         return {"vocabulary": self.tokens.vocabulary}
 
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self.vocabulary_size, self.device = state["configuration"]["vocabulary_size"], device
+
+    def graph(self, model: nn.Module) -> Graph:
+        """Describe it as logits (N, T, vocabulary_size) of tokens, int64 (N, T)."""
+        tokens = torch.zeros(2, min(16, self.settings.block_size), dtype=torch.int64, device=self.device)
+        return Graph(model, {"tokens": tokens}, {"tokens": {0: "N", 1: "T"}})
+
     @property
     def size(self) -> str:
         return f"{len(self.tokens.train)} training and {len(self.tokens.val)} validation tokens"
@@ -108,7 +116,7 @@ class LanguageModelling(Task):
         return self._windows.training(sampling, epoch, first, self.plan.max_iters)
 
     def model(self, activation: str) -> nn.Module:
-        return build_model(self.settings, self.tokens.vocabulary_size, activation).to(self.device)
+        return build_model(self.settings, self.vocabulary_size, activation).to(self.device)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make AdamW, whose weight decay leaves out biases, norms and what an activation learns."""

@@ -3,7 +3,6 @@
 from tasks.gpt.config import RECIPES
 from tasks.gpt.prepare_text import EMBEDDED
 from tasks.gpt.task import LanguageModelling
-from workbench.cli.arguments import Parser, one_of
 from workbench.cli.errors import UserError, run
 from workbench.training.checkpoint import previous
 from workbench.training.program import Options, TrainingProgram
@@ -20,13 +19,6 @@ The text is read from <data>/<dataset>, where the programs tasks.gpt.prepare_* h
 a flag; without it the recipe of --model-name holds."""
 
 
-def _add_flags(parser: Parser) -> None:
-    parser.add_argument(
-        "--init-from", type=one_of("beginning", ("scratch", "resume")), metavar="NAME",
-        help="beginning: scratch allows no checkpoint, resume demands one (default: resume if there is one)",
-    )  # fmt: skip
-
-
 def check_beginning(options: Options, run: StoredRun) -> None:
     """Check that the run begins as --init-from says.
 
@@ -34,12 +26,12 @@ def check_beginning(options: Options, run: StoredRun) -> None:
         UserError: it does not.
     """
     begun = any(path.exists() for path in (run.checkpoint_path, previous(run.checkpoint_path)))
-    if options.init_from == "scratch" and begun:
+    if str(options.init_from) == "scratch" and begun:
         raise UserError(
             f"{run.checkpoint_path} is there already: --init-from resume resumes from it; to train from scratch, "
             "delete it or choose another --results"
         )
-    if options.init_from == "resume" and not begun:
+    if str(options.init_from) == "resume" and not begun:
         raise UserError(f"there is no {run.checkpoint_path} to resume from: begin with --init-from scratch")
 
 
@@ -54,8 +46,9 @@ PROGRAM = TrainingProgram(
     unit="tokens",
     choice="from the beginning of the text",
     aliases={"results": ["--results-path"], "data": ["--dataset-path", "--data-dir"], "learning_rate": ["--lr"]},
-    add_flags=_add_flags,
+    beginnings={"scratch": "allow no checkpoint of this run", "resume": "demand one"},
     check=check_beginning,
+    predictor="tasks.gpt.sample",
 )
 main = PROGRAM.main
 

@@ -195,7 +195,8 @@ def described(description: dict[str, Any]) -> Vocabulary:
                 raise ValueError("not each character once")
             return Characters(characters)
         if kind == "numbers":  # of nanoGPT's meta.pkl
-            raise UserError(f"nothing says what text its {description['size']} tokens stand for: it can only be trained")
+            size = description["size"]
+            raise UserError(f"nothing says what text the {size} tokens of this model stand for: it can only be trained")
     except UserError:
         raise
     except Exception as error:  # tokenizers raises plain Exceptions

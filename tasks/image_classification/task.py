@@ -39,11 +39,16 @@ class TorchvisionClassification(FileClassification):
 
     def open(self, device: torch.device) -> None:
         super().open(device)
-        self.transforms = _transforms(self.settings)
         self._loss = _Loss(self.settings, self.classes)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        side = self.settings.val_crop_size or self.settings.train_crop_size
+        return 3, side, side
 
     def model(self, activation: str) -> nn.Module:
         s = self.settings
+        self.transforms = _transforms(s)
         model = to_device(torchvision_classifier(s.model, self.classes, activation), self.device)
         for side in {s.train_crop_size, s.val_crop_size or s.train_crop_size}:
             check_input(model, side, self.batch_size // (self.accumulation * process_count()))

@@ -42,13 +42,17 @@ class TimmClassification(FileClassification):
         super().open(device)
         self._loss = _Loss(self.settings, self.classes)
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return 3, self._side, self._side
+
     def model(self, activation: str) -> nn.Module:
         s = self.settings
         regularisation = {"drop_rate": s.drop, "drop_path_rate": s.drop_path}
         model = timm_classifier(s.model, self.classes, activation, s.img_size, **regularisation)
         model = to_device(model, self.device)
-        self.transforms, side = _transforms(s, model)
-        check_input(model, side, s.batch_size)
+        self.transforms, self._side = _transforms(s, model)
+        check_input(model, self._side, s.batch_size)
         return model
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:

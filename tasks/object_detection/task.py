@@ -65,6 +65,7 @@ class Detection(CocoTask):
 
     def open(self, device: torch.device) -> None:
         super().open(device)
+        self.pretrained = self.settings.pretrained
         ratios = [each.width / each.height for each in self.split.train.pictures]
         self._groups = aspect_ratio_groups(ratios, self.settings.aspect_ratio_group_factor)
 
@@ -73,9 +74,13 @@ class Detection(CocoTask):
 
     # Model
 
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        super().restore(state, device)
+        self.pretrained = self.settings.pretrained or state["configuration"]["backbone"] is not None
+
     def model(self, activation: str) -> nn.Module:
         classes = max(self.categories) + 1  # categories are labels as they are, and 0 is the background
-        return to_device(detector(self.settings, classes, activation, self.settings.pretrained), self.device)
+        return to_device(detector(self.settings, classes, activation, self.pretrained), self.device)
 
     def backbone(self, model: nn.Module) -> nn.Module:
         if not isinstance(getattr(model.backbone, "body", None), nn.Module):

@@ -16,7 +16,7 @@ from workbench.training.launch import Machine, sum_over_processes, to_device
 from workbench.training.optimizers import OPTIMIZERS
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import polynomial
-from workbench.training.task import Source
+from workbench.training.task import Graph, Source
 from workbench.vision.coco.annotations import Picture
 from workbench.vision.coco.drawing import draw_classes, occurring
 from workbench.vision.coco.pictures import COCO
@@ -76,6 +76,16 @@ class Segmentation(CocoTask):
     @property
     def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
         return {"categories": self.names}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        super().restore(state, device)
+        self.names = self.categories
+
+    def graph(self, model: nn.Module) -> Graph:
+        """Describe it as logits (N, classes and background, H, W) of images (N, 3, H, W)."""
+        side = self.settings.base_size
+        images = torch.zeros(2, 3, side, side, device=self.device)
+        return Graph(Logits(model), {"images": images}, {"images": {0: "N"}})
 
     def model(self, activation: str) -> nn.Module:
         return to_device(segmenter(self.settings, len(self.names) + 1, activation), self.device)
@@ -160,6 +170,18 @@ def class_numbers(dataset: str, categories: Mapping[int, str]) -> dict[int, int]
 def class_names(dataset: str, categories: Mapping[int, str]) -> dict[int, str]:
     """Return the names of the classes, without the background."""
     return {number: categories[category] for category, number in class_numbers(dataset, categories).items()}
+
+
+class Logits(nn.Module):
+    """Return the logits of a segmentation model of torchvision as a plain tensor."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)["out"]
+        return logits
 
 
 def pixels_of(image: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -20,8 +21,11 @@ from workbench.training.sampling import Sampling
 from workbench.training.schedules import tabulate
 from workbench.training.task import Source
 from workbench.vision.classification import Batch, Classification
-from workbench.vision.datasets import DATASETS, Images, load_images
+from workbench.vision.datasets import CLASSES, DATASETS, Images, load_images
 from workbench.vision.in_memory import InMemory
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class SmallImages(Classification):
@@ -32,6 +36,7 @@ class SmallImages(Classification):
     """
 
     settings: Settings
+    shape: tuple[int, int, int]  # of an image, once the data are open
 
     def __init__(self, settings: Settings, source: Source, machine: Machine) -> None:
         super().__init__(settings, source, machine)
@@ -46,17 +51,39 @@ class SmallImages(Classification):
 
     def take(self, images: Images) -> None:
         """Take these images, wherever they are, as the data."""
-        self.images, self.classes = images, images.classes
+        self.images, self.classes, self.names = images, images.classes, CLASSES[self.source.dataset]
+        self.shape = tuple(images.train_x.shape[1:])
+        self.mean, self.std, self.device = images.mean, images.std, images.train_x.device
         self.count, self.val_count = len(images.train_y), len(images.val_y)
         self._batches = InMemory(images, self.settings.augment)
+
+    @property
+    def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """Return what a picture has to become, beside the names of the classes."""
+        return {**super().extras, "shape": list(self.shape), "mean": list(self.mean), "std": list(self.std)}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        super().restore(state, device)
+        extras, self.device = state["extras"], device
+        self.shape, self.mean, self.std = tuple(extras["shape"]), extras["mean"], extras["std"]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return self.shape
+
+    def prepare(self, picture: Image) -> Tensor:
+        """Bring a picture to the size and the colours of those that the model was trained on."""
+        from torchvision.transforms.functional import normalize, pil_to_tensor
+
+        channels, height, width = self.shape
+        picture = picture.convert("L" if channels == 1 else "RGB").resize((width, height))
+        return normalize(pil_to_tensor(picture).float(), self.mean, self.std)
 
     def fingerprint(self) -> str:
         return self.images.fingerprint
 
     def model(self, activation: str) -> nn.Module:
-        _, channels, height, width = self.images.train_x.shape
-        model = build_model(self.settings.model, (channels, height, width), self.classes, activation)
-        return to_device(model, self.images.train_x.device)
+        return to_device(build_model(self.settings.model, self.shape, self.classes, activation), self.device)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         s = self.settings

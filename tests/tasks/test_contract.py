@@ -1,6 +1,7 @@
 """Every training program keeps the same promises; a new one is a row of training_programs.py."""
 
 import copy
+import importlib
 import json
 import re
 import shlex
@@ -9,19 +10,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
-from tasks.table import TASKS
+from tasks import evaluate, export, predict
+from tasks.table import TASKS, checkpoint_of
 from tests.conftest import ENVIRONMENT, PLAIN, TORCHRUN, in_processes
 from tests.tasks.training_programs import DISTINCT, ROWS
 from workbench.cli.settings import defaults
 from workbench.training import metrics
 from workbench.training.task import opened
+from workbench.training.trained import trained
 from workbench.vision.datasets import load_images
 
 EVERY = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.task)
-FILES = ["checkpoint_3.pth", "opt_trace_3.json", "plot_3.png", "results_3.json", "tensorboard_3"]
+FILES = ["best_3.pth", "checkpoint_3.pth", "opt_trace_3.json", "plot_3.png", "results_3.json", "tensorboard_3"]
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +200,169 @@ def test_a_run_that_has_ended_is_not_trained_again(row, ended, tmp_path):
     assert (code, err) == (0, "")
     assert "has ended already" in out and "final: " in out
     assert contents(tmp_path / "results") == before
+
+
+# A trained model in use
+
+
+def scores(program, tmp_path, path, *flags):
+    """What tasks.evaluate finds."""
+    code, _, err = program(evaluate, path, "--json", tmp_path / "scores.json", "--device", "cpu", *flags)
+    assert (code, err) == (0, ""), err
+    return json.loads((tmp_path / "scores.json").read_text())
+
+
+def told(entry, found, prefix=""):
+    """Whether these are the numbers of an evaluation in the trace."""
+    return {name: entry[prefix + name] for name in found} == found
+
+
+@EVERY
+def test_a_checkpoint_evaluates_to_the_numbers_of_the_run(row, finished, program, tmp_path):
+    folder = finished(row) / "results"
+    results = json.loads(the("results_3.json", folder).read_text())
+    averaged = the_judge(folder).startswith(metrics.AVERAGED)
+    prefix = metrics.AVERAGED if averaged else ""
+    found = scores(program, tmp_path, the("checkpoint_3.pth", folder))
+    assert told(results["final"], found, prefix) and found
+    best = scores(program, tmp_path, the("best_3.pth", folder))
+    assert told(results["best"], best, prefix)
+    if averaged:
+        assert told(results["final"], scores(program, tmp_path, the("checkpoint_3.pth", folder), "--no-average"))
+
+
+@EVERY
+def test_a_checkpoint_is_all_that_a_model_takes(row, finished, program, tmp_path):
+    """The data may be gone; its weights go into a file by the names that they have."""
+    path = the("checkpoint_3.pth", finished(row) / "results")
+    task, model = trained(checkpoint_of(path, averaged=False), torch.device("cpu"))
+    state = torch.load(path, weights_only=True)
+    assert all(torch.equal(each, state["model"][name]) for name, each in model.state_dict().items())
+    assert not model.training and task.extras == state["extras"] if hasattr(task, "names") else True
+    code, _, err = program(export, path, "--format", "safetensors", "--output", tmp_path / "m", "--no-average")
+    assert (code, err) == (0, "")
+    stored = load_file(tmp_path / "m")
+    assert stored.keys() == state["model"].keys()
+    assert all(torch.equal(each, stored[name]) for name, each in state["model"].items())
+
+
+TIMM = ("train_vit", "timm_training_script", "tiny_vit")
+GRAPHS = [row for row in ROWS if "detection" not in row.task and "instance" not in row.task]
+SLOW_GRAPHS = (*TIMM, "image_classification")
+
+
+def inputs_of(graph, size):
+    """Random inputs, as many as `size` says, of the kinds that the graph takes."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(size, *each.shape[1:], generator=generator)
+        if each.is_floating_point()
+        else torch.randint(10, (size, *each.shape[1:]), generator=generator)
+        for each in graph.inputs.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.task, marks=[pytest.mark.slow] if row.task in SLOW_GRAPHS else []) for row in GRAPHS],
+)
+def test_an_exported_model_gives_what_the_checkpoint_does(row, finished, program, tmp_path):
+    """A hundred inputs, at another number of them than it was traced with."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = the("checkpoint_3.pth", finished(row) / "results")
+    task, model = trained(checkpoint_of(path), torch.device("cpu"))
+    graph = task.graph(model)
+    inputs = inputs_of(graph, min(100, *graph.largest.values()) if graph.largest else 100)
+    with torch.inference_mode():
+        expected = graph.module(*inputs)
+    for name in ("torch", "onnx"):
+        assert program(export, path, "--format", name, "--output", tmp_path / name)[0] == 0
+    loaded = torch.export.load(tmp_path / "torch").module()
+    torch.testing.assert_close(loaded(*inputs), expected, rtol=1e-5, atol=1e-5)
+    session = onnxruntime.InferenceSession(tmp_path / "onnx", providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, dict(zip(graph.inputs, (each.numpy() for each in inputs), strict=True)))
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-5)
+
+
+@EVERY
+def test_a_model_predicts_by_the_program_of_its_task(row, finished, program, tmp_path, monkeypatch):
+    """Images for those that see, a text or samples of the others."""
+    path, seen = the("checkpoint_3.pth", finished(row) / "results"), []
+    if row.program.predictor:
+        module = importlib.import_module(row.program.predictor)
+        monkeypatch.setattr(module, "main", seen.append)
+        assert program(predict, path, "more")[0] == 0
+        assert seen == [["--checkpoint", str(path), "more"]]
+        return
+    picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "own.png")
+    code, out, err = program(predict, path, tmp_path / "own.png", "--output", tmp_path / "found")
+    assert (code, err) == (0, "")
+    task, model = trained(checkpoint_of(path), torch.device("cpu"))
+    with torch.inference_mode():
+        shares = model(task.prepare(Image.fromarray(picture))[None]).softmax(1)[0]
+    likely = json.loads((tmp_path / "found/predictions.json").read_text())[str(tmp_path / "own.png")]
+    assert [each["class"] for each in likely] == [task.names[each] for each in shares.argsort(descending=True)[:5]]
+    assert [each["probability"] for each in likely] == pytest.approx(shares.sort(descending=True).values[:5].tolist())
+    assert f"own.png: {likely[0]['class']} {100 * likely[0]['probability']:.1f} %" in out
+    assert (tmp_path / "found/own.png").read_bytes().startswith(b"\x89PNG")
+
+
+@EVERY
+def test_a_run_starts_from_a_checkpoint(row, ended, finished, tmp_path):
+    """Of another activation; and its first weights are stored as a part of what the run is."""
+    path = the("best_3.pth", finished(row) / "results")
+    shutil.rmtree(tmp_path / "results")
+    short = "--epochs 1" if row.task != "gpt" else "--max-iters 5"
+    still = f"{row.rate} 1e-30" + (" --warmup-epochs 0 --min-lr 0" if row.task in TIMM else "")
+    code, out, err = ended(still, short, "--activation ReLU", f"--init-from {path}", "--keep last")
+    assert (code, err) == (0, ""), err
+    assert f"starts from {path}" in out and "were trained for GoLU, and have to learn ReLU" in out
+    state, before = (torch.load(each, weights_only=True) for each in (the("checkpoint_3.pth", tmp_path), path))
+    learnt = {name for name, each in before["model"].items() if "running_" not in name and "num_batches" not in name}
+    start = before["ema"] or before["model"]
+    assert all(torch.allclose(state["model"][name], start[name], atol=1e-6) for name in learnt)
+    assert re.fullmatch("[0-9a-f]{8}", state["configuration"]["init_from"])
+    assert not list(tmp_path.rglob("best_3.pth"))
+    assert_refused(ended(still, short, "--activation ReLU"), "not init_from=None")
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "there is no file"), (b"text", "cannot be read"), ({"weight": torch.zeros(3)}, "does not fit this model")],
+)
+def test_weights_that_cannot_be_started_from(row, content, said, run, tmp_path):
+    path = tmp_path / "other.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    assert_refused(run(f"--init-from {path}"), said)
+    assert not list(tmp_path.rglob("checkpoint_3.pth"))
+
+
+@pytest.mark.parametrize("row", ROWS[:1], ids=lambda row: row.task)
+@pytest.mark.parametrize(
+    ("module", "change", "said"),
+    [
+        (evaluate, {"program": "tasks.gone"}, "is of tasks.gone, which is no program"),
+        (evaluate, {"extras": {"names": ["one"]}}, "whose names are ['one']; those of fashion_mnist are ['T-shirt"),
+        (predict, {"extras": {}}, "is no checkpoint of tasks.small_poc.main"),
+        (predict, {"model": {"weight": torch.zeros(3)}}, "is of another model than tasks.small_poc.main makes now"),
+        (export, {"source": None, "program": None}, "is of None"),
+        (export, {"configuration": {"activation": "Gone"}}, "unknown activation 'Gone'"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used(row, module, change, said, finished, program, tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    state = torch.load(the("checkpoint_3.pth", finished(row) / "results"), weights_only=True)
+    state["configuration"] |= change.get("configuration", {})
+    torch.save(state | change | {"configuration": state["configuration"]}, path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "own.png")
+    more = [tmp_path / "own.png"] if module is predict else []
+    assert_refused(program(module, path, *more), said)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["checkpoint.pth", "own.png"]
 
 
 # Stopped and resumed

@@ -42,12 +42,22 @@ def test_a_photograph_taken_sideways_stands_upright(tmp_path):
     assert photograph(tmp_path / "turned.png").shape == (12, 9, 3)
 
 
+def test_what_is_transparent_lies_over_white(tmp_path):
+    Image.new("RGBA", (9, 9), (200, 30, 40, 0)).save(tmp_path / "clear.png")
+    assert (photograph(tmp_path / "clear.png") == 1).all()
+
+
 def test_what_is_no_photograph_is_said_in_one_line(tmp_path):
     Image.new("RGB", (7, 30)).save(tmp_path / "tiny.png")
     (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "cut.png").write_bytes((tmp_path / "tiny.png").read_bytes()[:40])
     Image.new("L", (10000, 9000)).save(tmp_path / "huge.png")
-    cases = [("tiny.png", "30 x 7 pixels"), ("text.jpg", "cannot be read"), ("cut.png", "cannot be read")]
+    Image.new("F", (30, 30), 0.5).save(tmp_path / "floats.tiff")
+    cases = [
+        ("floats.tiff", "its pixels are floating-point numbers, for which no white is known"),
+        ("tiny.png", "30 x 7 pixels"),
+    ]
+    cases += [("text.jpg", "cannot be read"), ("cut.png", "cannot be read")]
     cases += [("none.png", "there is no image"), (".", "cannot be read"), ("huge.png", "too large")]
     for name, words in cases:
         with pytest.raises(UserError, match=words) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.cli.errors import UserError
+from workbench.vision.rgb import as_rgb
 
 SAMPLES = ("china", "flower")  # 427 x 640 each, by courtesy of scikit-learn; no download
 SMALLEST = 8  # pixels on a side
@@ -56,7 +57,7 @@ def _read(path: Path) -> np.ndarray:
                 upright = ImageOps.exif_transpose(file)
                 if upright.mode.startswith("I"):  # 16 bits of grey, which converting to RGB would clip at 255
                     return np.repeat(np.asarray(upright, dtype=np.float64)[..., None] / 65535, 3, axis=2).clip(0, 1)
-                return np.asarray(upright.convert("RGB"), dtype=np.float64) / 255
+                return np.asarray(as_rgb(upright), dtype=np.float64) / 255
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(f"{path} is too large an image: scale it down to less than 80 megapixels") from None
     except (OSError, ValueError, SyntaxError) as error:

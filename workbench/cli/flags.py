@@ -15,6 +15,7 @@ from workbench.cli.errors import UserError
 from workbench.output.environment import cores
 
 Aliases = Sequence[str]
+KEEP = ("best", "all", "last")
 REQUIRED: dict[str, Any] = {"required": True, "default": argparse.SUPPRESS}  # without a default there is none to show
 
 
@@ -93,6 +94,14 @@ def add_seeds_flag(parser: Parser, default: int) -> None:
     parser.add_argument("--seeds", type=positive_int, default=default, metavar="N", help="number of seeds: 0 to N - 1")
 
 
+def add_average_flag(parser: Parser) -> None:
+    """Add --average, which says which weights of a checkpoint are taken."""
+    parser.add_argument(
+        "--average", action=argparse.BooleanOptionalAction,
+        help="take the moving average of the weights, or the weights themselves (default: the average if there is one)",
+    )  # fmt: skip
+
+
 def add_device_flag(parser: Parser, default: str | None = None) -> None:
     """Add --device."""
     shown = default or "cuda where there is one"
@@ -133,6 +142,11 @@ def add_machine_flags(parser: Parser) -> None:
     parser.add_argument(
         "--checkpoint-steps", type=positive_int, default=1000, metavar="N",
         help="number of steps between checkpoints, besides the one after each evaluation",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep", type=one_of("choice", KEEP), default="best", metavar="NAME",
+        help="whose weights are kept beside the newest checkpoint: best (those of the best evaluation, in "
+        "best_<seed>.pth), all (of every evaluation, in weights_<seed>/) or last (no others)",
     )  # fmt: skip
 
 

@@ -25,13 +25,22 @@ def save(path: Path, state: State) -> None:
     Raises:
         UserError: it cannot be written (a full disk); the old checkpoints are untouched.
     """
-    content = io.BytesIO()
-    torch.save(state, content)
     unfinished = path.with_name(f"{path.stem}.next{path.suffix}")
-    write_bytes(unfinished, content.getvalue())
+    write(unfinished, state)
     if path.exists():
         path.replace(previous(path))
     unfinished.replace(path)  # killed just before this line, a run resumes from the previous one
+
+
+def write(path: Path, state: State) -> None:
+    """Write the state, in the place of what was there, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_bytes(path, content.getvalue())
 
 
 def load(path: Path) -> State | None:
@@ -61,18 +70,22 @@ def load(path: Path) -> State | None:
     return None
 
 
-def read(path: Path) -> State:
+def read(path: Path, weights: bool = True) -> State:
     """Read the checkpoint in `path` to the CPU: tensors and plain values only, nothing in it is executed.
+
+    Args:
+        weights: False: they are not read, however large, but mapped into memory; what is altered is not noticed.
 
     Raises:
         UserError: it is missing, cut short, altered, or no checkpoint.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch itself does not compare the checksums
-        if damaged:
-            raise ValueError(f"damaged at {damaged}")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if weights:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch itself does not compare the checksums
+            if damaged:
+                raise ValueError(f"damaged at {damaged}")
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=not weights)
     except FileNotFoundError as error:
         raise UserError(f"there is no checkpoint {path}") from error
     except Exception as error:  # the many ways in which reading goes wrong

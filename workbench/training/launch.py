@@ -29,12 +29,15 @@ class Machine:
         workers: processes that read data ahead, for each process that trains.
         compile: compile the model with torch.compile.
         checkpoint_steps: steps between two checkpoints, besides the one after each evaluation.
+        keep: whose weights are kept beside the newest checkpoint: those of the "best" evaluation, of "all" or of none
+            ("last").
     """
 
     device: str | None = None
     workers: int = 0
     compile: bool = False
     checkpoint_steps: int = 1000
+    keep: str = "last"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from torch import Tensor
 from workbench.cli.errors import UserError
 from workbench.cli.progress import Progress
 from workbench.output.environment import peak_flops
+from workbench.output.storage import prepare_folder
 from workbench.training import checkpoint, metrics
 from workbench.training.events import Events
 from workbench.training.launch import by_process, share_buffers, share_statistics, sum_over_processes
@@ -75,6 +76,7 @@ class Loop:
         self.samples_per_step = task.batch_size * task.samples_per_item
         seed_everything(run.seed)
         self.model = task.model(run.activation)
+        task.beginning = ""
         if state is None:
             task.initialize(self.model, run)
         if task.sync_batch_norm:
@@ -212,6 +214,7 @@ class Loop:
         else:
             entry |= self.evaluate()
         inference, seconds = time.perf_counter() - clock, reached.epoch_seconds
+        entry |= self.task.unreadable(self.accelerator)
         speed = steps * self.samples_per_step / seconds
         entry |= {f"{self.task.unit}_per_second": speed, **self._utilisation(speed), "seconds": seconds + inference}
         entry = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in entry.items()}
@@ -222,6 +225,7 @@ class Loop:
         progress.report(self._line(entry), keep=True)
         if self.record and reached.diverged_at is None:
             self.task.after_evaluation(self.model if self.ema is None else self.ema.module, self.run, entry)
+        self._keep(entry)
         self._store()
         if self.events is not None:
             self.events.add(entry)
@@ -241,6 +245,29 @@ class Loop:
 
     # Stopping and resuming
 
+    def _keep(self, entry: dict[str, Any]) -> None:
+        """Keep the weights of this evaluation, if --keep says so: before the checkpoint, with which they come again."""
+        keep, run = self.task.machine.keep, self.run
+        if self.store is None or keep == "last" or not self.accelerator.is_main_process:
+            return
+        path = run.weights_path(entry) if keep == "all" else run.best_path
+        if keep == "best" and self.metrics[0].best(self.reached.trace) is not entry:
+            return
+        prepare_folder(path.parent)
+        checkpoint.write(path, self._usable())
+
+    def _usable(self) -> checkpoint.State:
+        """Return what using the model takes."""
+        return {
+            "configuration": self.store,
+            "metrics": metrics.stored(self.metrics),
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "extras": dict(self.task.extras),
+            "program": self.task.program,
+            "source": {"dataset": self.task.source.dataset, "data": str(self.task.source.data)},
+        }
+
     def _store(self) -> None:
         """Write the state to disk, by the main process; every process has to call it."""
         if self.store is None:
@@ -248,15 +275,7 @@ class Loop:
         state = asdict(self.reached) | {"losses": by_process(self.accelerator, self.reached.losses)}
         if not self.accelerator.is_main_process:
             return
-        state |= {
-            "configuration": self.store,
-            "metrics": metrics.stored(self.metrics),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": None if self.ema is None else self.ema.module.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "extras": dict(self.task.extras),
-        }
+        state |= self._usable() | {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         checkpoint.save(self.run.checkpoint_path, state)
         self.run.store_trace(self.reached.trace)
 

@@ -45,6 +45,8 @@ class TrainingProgram:
         check: refuses a run, by what is stored of it.
         default_text: what --help says of the default of a setting, where it is in a file.
         tested: whether there is --test-only.
+        beginnings: words that --init-from takes beside a file, each with what it means.
+        predictor: the module of the program that uses its models, where that is not one for all tasks.
     """
 
     module: str
@@ -66,6 +68,8 @@ class TrainingProgram:
     check: Callable[[Options, StoredRun], None] | None = None
     default_text: str = ""
     tested: bool = False
+    beginnings: Mapping[str, str] = field(default_factory=dict)
+    predictor: str = ""
 
     @property
     def command(self) -> str:
@@ -128,6 +132,13 @@ class TrainingProgram:
         parser.add_argument("--dataset", default=self.dataset, metavar="NAME", help=self.datasets)
         flags.add_data_flag(parser, self.data_help, self.aliases.get("data", ()), self.data)
         flags.add_limit_flags(parser, self.unit, self.choice)
+        words = "".join(f"; or {word}: {meaning}" for word, meaning in self.beginnings.items())
+        parser.add_argument(
+            "--init-from", type=Path, metavar="FILE",
+            help="start from the weights in FILE: a checkpoint of a training here, or a state_dict of the model's own "
+            "library (.safetensors, .pth); its activation may be another one, and a head of another size is made anew "
+            f"{words} (default: random weights)",
+        )  # fmt: skip
         if self.pictures:
             parser.add_argument(
                 "--bad-images", type=one_of("choice", ("refuse", "skip")), default="refuse", metavar="NAME",
@@ -156,12 +167,13 @@ class TrainingProgram:
         settings = with_options(options, replace(base, **changes or {}))
         if self.finish is not None:
             settings = self.finish(settings, options)
+        weights = None if str(options.init_from) in self.beginnings else options.init_from
         source = Source(
             options.dataset, options.data, options.limit_train, options.limit_val,
-            getattr(options, "bad_images", "refuse"),
+            getattr(options, "bad_images", "refuse"), weights,
         )  # fmt: skip
-        machine = Machine(options.device, options.workers, options.compile, options.checkpoint_steps)
-        return Spec(self.task_class, settings, source, machine)
+        machine = Machine(options.device, options.workers, options.compile, options.checkpoint_steps, options.keep)
+        return Spec(self.task_class, settings, source, machine, self.module)
 
     def notes(self, options: Options) -> dict[str, Any]:
         """Return what is stored with the results, but changes no number."""

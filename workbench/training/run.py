@@ -15,7 +15,7 @@ from workbench.training.curves import draw_run
 from workbench.training.launch import decided_by_main, launched, require_same_everywhere
 from workbench.training.loop import Loop, Reached
 from workbench.training.memory import peak_memory_mb
-from workbench.training.runs import FORMAT, Results, StoredRun, position
+from workbench.training.runs import FORMAT, Results, StoredRun, Trace, position
 from workbench.training.task import Source, Spec, Task, opened
 
 if TYPE_CHECKING:
@@ -176,10 +176,18 @@ def _announcement(loop: Loop, stored: Configuration) -> str:
     by_epoch = f"{task.epochs} epochs of {loop.steps_per_epoch} steps"
     return (
         f"{run.dataset}, {run.model} ({parameters:,} parameters), {run.activation}, seed {run.seed}\n"
+        f"{task.size}\n"
         + " ".join(f"{name}={value}" for name, value in stored.items() if name not in run.identity)
         + f"\n{by_epoch if task.axis == 'epoch' else f'{loop.steps} steps'} with {loop.samples_per_step} {task.unit} "
         f"each, on {accelerator.device.type} in {count} process{'es' * (count > 1)}"
+        + (f"\n{task.beginning}" if task.beginning else "")
     )
+
+
+def _amounts(task: Task, trace: Trace) -> dict[str, Any]:
+    """Return what there was to learn from; a run that was resumed meets every file that it cannot read again."""
+    unreadable = [name for name in (trace[-1] if trace else {}) if name.startswith("unreadable_")]
+    return task.amounts() | {name: max(entry.get(name, 0) for entry in trace) for name in unreadable}
 
 
 def _results(
@@ -191,7 +199,9 @@ def _results(
         "format": FORMAT,
         **loop.run.identity,
         **notes,
+        "program": loop.task.program,
         "parameters": sum(each.numel() for each in loop.model.parameters()),
+        "amounts": _amounts(loop.task, trace),
         "axis": loop.task.axis,
         "metrics": metrics.stored(loop.metrics),
         "diverged_at": reached.diverged_at,

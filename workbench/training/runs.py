@@ -63,6 +63,15 @@ class StoredRun:
         return self.path("checkpoint", ".pth")
 
     @property
+    def best_path(self) -> Path:
+        return self.path("best", ".pth")
+
+    def weights_path(self, entry: Mapping[str, Any]) -> Path:
+        """Return where the weights at an evaluation are, if those of all are kept."""
+        axis, at = position(entry)
+        return self.path("weights") / f"{axis}_{at}.pth"
+
+    @property
     def trace_path(self) -> Path:
         return self.path("opt_trace", ".json")
 

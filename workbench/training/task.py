@@ -7,7 +7,7 @@ tasks/table.py makes it a program and a row of every comparison.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from workbench.cli.errors import UserError
 from workbench.cli.settings import configuration
 from workbench.training.launch import Machine
 from workbench.training.metrics import Metric
 from workbench.training.sampling import Sampling
+from workbench.training.weights import weights_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -31,17 +33,35 @@ Batch = Any  # whatever the task says
 
 @dataclass(frozen=True)
 class Source:
-    """Say where a run's data come from, and which of them are taken."""
+    """Say where a run's data and first weights come from, and which data are taken."""
 
     dataset: str
     data: Path = Path("data")
     limit_train: int | None = None
     limit_val: int | None = None
     bad_images: str = "refuse"
+    init_from: Path | None = None  # the weights that it starts from
 
     def choice(self) -> dict[str, Any]:
         """Return which data are taken, as a run's configuration says it."""
         return {"limit_train": self.limit_train, "limit_val": self.limit_val}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Describe a model as a function of tensors.
+
+    Args:
+        module: takes the inputs and returns a tensor.
+        inputs: an example of each, by its name.
+        free: sizes that may be others: a name of the size for a dimension of an input.
+        largest: of such sizes, where there is a limit.
+    """
+
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    free: Mapping[str, Mapping[int, str]]
+    largest: Mapping[str, int] = field(default_factory=dict)
 
 
 class Task:
@@ -73,7 +93,9 @@ class Task:
     starts_trained: bool = False  # whether its first weights are those of a model trained on this task
     sync_batch_norm: bool = False  # batch statistics over all processes, on GPUs
     print_every: int | None = None  # steps between two lines of progress; None: only those of evaluations
-    extras: Mapping[str, Any] = {}  # plain values that a checkpoint holds for its users
+    extras: Mapping[str, Any] = {}  # plain values that a checkpoint holds for its users, as the names of classes
+    beginning: str = ""  # what its last run started from, for people
+    program: str = ""  # the module of the program that trains it, which a checkpoint names
 
     def __init__(self, settings: Any, source: Source, machine: Machine) -> None:
         self.settings, self.source, self.machine = settings, source, machine
@@ -99,6 +121,10 @@ class Task:
         """Say how large its data are, for people."""
         return f"{self.count} training samples"
 
+    def amounts(self) -> dict[str, Any]:
+        """Return how many samples and classes its data have, and what was left out of them, for the results."""
+        return {}
+
     # Data
 
     def open(self, device: torch.device) -> None:
@@ -106,6 +132,17 @@ class Task:
 
         Raises:
             UserError: they are missing or damaged.
+        """
+        raise NotImplementedError
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Set what a trained model depends on from its checkpoint, instead of opening the data.
+
+        Args:
+            state: the checkpoint; its "extras" are those of the task that was trained.
+
+        Raises:
+            KeyError, TypeError, AttributeError: it is not this task's.
         """
         raise NotImplementedError
 
@@ -136,10 +173,22 @@ class Task:
         Raises:
             UserError: it is missing or unfit.
         """
-        return {}
+        path = self.source.init_from
+        return {} if path is None else {"init_from": weights_of(path).fingerprint()}
 
     def initialize(self, model: nn.Module, run: StoredRun) -> None:
-        """Load the weights that a run starts from, where those of `model` are not to be its first ones."""
+        """Load the weights that a run starts from, where those of `model` are not to be its first ones.
+
+        Raises:
+            UserError: they are of another architecture.
+        """
+        if self.source.init_from is None:
+            return
+        weights = weights_of(self.source.init_from)
+        anew = weights.fit_into(model)
+        self.beginning = f"starts from {weights.source}" + (f"; made anew: {', '.join(anew)}" if anew else "")
+        if weights.activation not in ("", run.activation):
+            self.beginning += f"; its layers were trained for {weights.activation}, and have to learn {run.activation}"
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make the optimiser; its learning rate is set before each step."""
@@ -167,6 +216,10 @@ class Task:
         """Return the value of every metric over the whole validation set, the same in every process."""
         raise NotImplementedError
 
+    def unreadable(self, accelerator: Accelerator) -> dict[str, int]:
+        """Return how many samples could not be read so far and were left out, for the trace. Every process calls it."""
+        return {}
+
     def after_evaluation(self, model: nn.Module, run: StoredRun, entry: Mapping[str, Any]) -> None:
         """Write files into the run's folder, as a picture of predictions. The main process calls it.
 
@@ -175,6 +228,16 @@ class Task:
         Args:
             model: the one that judges, as the moving average of the weights does.
         """
+
+    # What a trained model is used for
+
+    def graph(self, model: nn.Module) -> Graph:
+        """Describe the model as a function of tensors, to be exported.
+
+        Raises:
+            UserError: it is none.
+        """
+        raise UserError(f"a model of {self.program} is no graph of tensors: --format safetensors stores its weights")
 
     # What an activation costs
 
@@ -195,6 +258,7 @@ class Spec:
     settings: Any
     source: Source
     machine: Machine
+    program: str = ""
 
     def task(self) -> Task:
         """Make a new task.
@@ -202,7 +266,9 @@ class Spec:
         Raises:
             UserError: the settings are invalid.
         """
-        return self.task_class(self.settings, self.source, self.machine)
+        task = self.task_class(self.settings, self.source, self.machine)
+        task.program = self.program
+        return task
 
 
 @lru_cache(maxsize=32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,11 @@ from workbench.cli.errors import UserError
 from workbench.training.launch import sum_over_processes
 from workbench.training.metrics import VAL_LOSS, Metric
 from workbench.training.sampling import Sampling
-from workbench.training.task import Task
+from workbench.training.task import Graph, Task
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+    from PIL.Image import Image
 
 TOP = 5
 ACCURACY = Metric("val_accuracy", "accuracy", "%", True, "share of validation images whose class is the most probable")
@@ -30,11 +31,13 @@ Batch = tuple[Tensor, Tensor]  # x (N, C, H, W) and y, int64 (N,)
 class Classification(Task):
     """Classify images; the accuracy on the validation images judges.
 
-    A subclass sets `count`, `val_count` and `classes` when it opens the data, and gives `validation`.
+    A subclass sets `count`, `val_count`, `classes` and `names` when it opens the data, and gives `validation`,
+    `input_shape` and `prepare`.
     """
 
     classes: int
     val_count: int
+    names: Sequence[str]  # of the classes
 
     @property
     def metrics(self) -> Sequence[Metric]:  # type: ignore[override]
@@ -43,7 +46,34 @@ class Classification(Task):
 
     @property
     def size(self) -> str:
-        return f"{self.count} training and {self.val_count} validation images"
+        return f"{self.count} training and {self.val_count} validation images in {self.classes} classes"
+
+    def amounts(self) -> dict[str, Any]:
+        images = {"training_images": self.count, "validation_images": self.val_count}
+        return {**images, "classes": self.classes}
+
+    @property
+    def extras(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """Return the names of the classes, so that a checkpoint is all that predicting needs."""
+        return {"names": list(self.names)}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self.names = list(state["extras"]["names"])
+        self.classes = len(self.names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Return channels, height and width of what the model takes; it has been made."""
+        raise NotImplementedError
+
+    def prepare(self, picture: Image) -> Tensor:
+        """Make of an RGB picture what the model takes, (C, H, W), as of one for validation; it has been made."""
+        raise NotImplementedError
+
+    def graph(self, model: nn.Module) -> Graph:
+        """Describe it as logits (N, classes) of images (N, C, H, W)."""
+        device = next(model.parameters()).device
+        return Graph(model, {"images": torch.zeros(2, *self.input_shape, device=device)}, {"images": {0: "N"}})
 
     def validation(self, sampling: Sampling) -> Iterator[Batch]:
         """Yield this process's share of the validation images."""

@@ -5,8 +5,8 @@ import functools
 import gzip
 import io
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +19,30 @@ if TYPE_CHECKING:
     import numpy as np
 
 DIGITS_VALIDATION = 1000  # of 1797: a small training set keeps the task from saturating, a large rest measures finely
+IDX_CLASSES = 10  # of MNIST and Fashion-MNIST
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # the Debian package dataset-fashion-mnist
 
 
 @dataclass(frozen=True)
 class Images:
-    """Hold images (N, C, H, W) and labels, int64 (N,)."""
+    """Hold images (N, C, H, W) and labels, int64 (N,).
+
+    Args:
+        mean, std: by which pixels (0 to 255) were brought to zero mean and unit variance, one a channel.
+    """
 
     train_x: Tensor
     train_y: Tensor
     val_x: Tensor
     val_y: Tensor
     classes: int
+    mean: Sequence[float] = ()
+    std: Sequence[float] = ()
 
     def to(self, device: torch.device | str) -> "Images":
         """Copy them to the device, all at once."""
-        train_x, train_y = self.train_x.to(device), self.train_y.to(device)
-        return Images(train_x, train_y, self.val_x.to(device), self.val_y.to(device), self.classes)
+        tensors = ("train_x", "train_y", "val_x", "val_y")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -59,7 +66,8 @@ def load_images(
     train_x, val_x = pixels.train_x.float(), pixels.val_x.float()
     std, mean = torch.std_mean(train_x, dim=(0, 2, 3), keepdim=True)
     train_x, val_x = (train_x - mean) / std, (val_x - mean) / std
-    return Images(train_x, pixels.train_y, val_x, pixels.val_y, pixels.classes).to(device)
+    scale = mean.flatten().tolist(), std.flatten().tolist()
+    return Images(train_x, pixels.train_y, val_x, pixels.val_y, pixels.classes, *scale).to(device)
 
 
 def load_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Images:
@@ -69,7 +77,7 @@ def load_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit
         UserError: the data are missing or unreadable (it says what to put where), or a limit is out of range.
     """
     train_x, train_y, val_x, val_y = DATASETS[name](data_dir)
-    classes = int(train_y.max()) + 1
+    classes = int(max(train_y.max(), val_y.max())) + 1
     train, val = (
         limited("--limit-train", train_y, limit_train, classes),
         limited("--limit-val", val_y, limit_val, classes),
@@ -150,26 +158,52 @@ def _idx_dataset(name: str, data_dir: Path, elsewhere: list[Path]) -> _Loaded:
         files = ", ".join(f"{stem}.gz" for stem in stems)
         _download(lambda: dataset(data_dir, download=True), f"put {files} of {dataset.mirrors[0]} into {folder}")
         complete = folder
-    train_x, train_y, val_x, val_y = (torch.from_numpy(_read_idx(complete, stem)) for stem in stems)
+    paths = [path for stem in stems if (path := _idx_file(complete, stem)) is not None]
+    arrays = [_read_idx(path) for path in paths]
+    _require_fitting(paths, arrays)
+    train_x, train_y, val_x, val_y = map(torch.from_numpy, arrays)
     return train_x.unsqueeze(1), train_y.long(), val_x.unsqueeze(1), val_y.long()
+
+
+def _require_fitting(paths: list[Path], arrays: "list[np.ndarray]") -> None:
+    """Refuse images and labels that cannot belong together: the training images and labels, then those of validation.
+
+    Raises:
+        UserError: numbers or sizes of images differ, or a label is that of no class.
+    """
+    advice = "replace the one that is not the data set's, or delete all four to have them downloaded again"
+    for path, array, dimensions in zip(paths, arrays, (3, 1, 3, 1), strict=True):
+        if array.ndim != dimensions:
+            what = "images" if dimensions == 3 else "labels"
+            raise UserError(f"{path} holds no {what}, but an array of {array.ndim} dimensions: {advice}")
+    for x, y in ((0, 1), (2, 3)):
+        if len(arrays[x]) != len(arrays[y]):
+            counts = f"{paths[x]} has {len(arrays[x])} images, but {paths[y].name} {len(arrays[y])} labels"
+            raise UserError(f"{counts}: {advice}")
+    train_x, train_y, val_x, val_y = arrays
+    if train_x.shape[1:] != val_x.shape[1:]:
+        ours, theirs = (f"{height} x {width} pixels" for height, width in (train_x.shape[1:], val_x.shape[1:]))
+        raise UserError(f"{paths[0]} has images of {ours}, but {paths[2].name} of {theirs}: {advice}")
+    for path, labels in ((paths[1], train_y), (paths[3], val_y)):
+        if labels.max() >= IDX_CLASSES:
+            known = f"the classes are 0 to {IDX_CLASSES - 1}"
+            raise UserError(f"{path} has the label {labels.max()}, but {known}: {advice}")
 
 
 def _idx_file(folder: Path, stem: str) -> Path | None:
     return next((path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()), None)
 
 
-def _read_idx(folder: Path, stem: str) -> "np.ndarray":
+def _read_idx(path: Path) -> "np.ndarray":
     """Read an idx file of bytes: two zeros, the type 8, the number of dimensions, each as 4 bytes, the data."""
     import numpy as np
 
-    path = _idx_file(folder, stem)
-    assert path is not None
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zeros, kind, dimensions = content[:2], content[2], content[3]
         shape = np.frombuffer(content, ">i4", dimensions, offset=4)
         values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-        if zeros != b"\0\0" or kind != 8 or values.size == 0:
+        if zeros != b"\0\0" or kind != 8 or values.size == 0 or min(shape) < 0:
             raise ValueError("not an idx file of bytes")
     except (OSError, EOFError, ValueError, IndexError) as error:
         raise UserError(f"cannot read {path} ({error}): delete it to have it downloaded again") from error
@@ -204,3 +238,13 @@ DATASETS: dict[str, Callable[[Path], _Loaded]] = {
     "mnist": _mnist,
     "cifar10": _cifar10,
 }
+
+_DIGITS = tuple("0123456789")
+CLASSES = {
+    "digits": _DIGITS,
+    "fashion_mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    "mnist": _DIGITS,
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}  # fmt: skip

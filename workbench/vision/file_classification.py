@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import torch
+from torch import Tensor
 
 from workbench.training.launch import Machine
 from workbench.training.task import Source
 from workbench.vision.classification import Classification
 from workbench.vision.file_task import FileTask
 from workbench.vision.files import FOLDER, Split, open_split, plain_name
+from workbench.vision.folders import told
 from workbench.vision.reading import Join, Labelled, Transform
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class FileClassification(FileTask, Classification):
@@ -33,13 +41,26 @@ class FileClassification(FileTask, Classification):
         """Name the data set, or its folder."""
         return self.source.data.resolve().name if self.name == FOLDER else self.name
 
+    @property
+    def size(self) -> str:
+        images = f"{self.count} training and {self.val_count} validation images"
+        return f"{images} in {self.classes} classes{told(self.split.left_out)}"
+
     def open_split(self) -> Split:
         source = self.source
         return open_split(self.name, source.data, source.limit_train, source.limit_val)
 
     def open(self, device: torch.device) -> None:
         super().open(device)
-        self.classes, self.val_count = self.split.classes, len(self.split.val)
+        self.classes, self.names, self.val_count = self.split.classes, self.split.names, len(self.split.val)
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        super().restore(state, device)
+        self.device = device
+
+    def prepare(self, picture: Image) -> Tensor:
+        prepared: Tensor = self.transforms[1](picture)
+        return prepared
 
     def joins(self) -> tuple[Join, Join]:
         train, val = self.transforms

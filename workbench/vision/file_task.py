@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import default_collate
 
-from workbench.training.launch import Machine
+from workbench.training.launch import Machine, gathered_by_main
 from workbench.training.runs import StoredRun, position
 from workbench.training.sampling import Sampling
 from workbench.training.task import Source, Task
+from workbench.vision.folders import told
 from workbench.vision.reading import Batch, FromFiles, Join
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class FileTask(Task):
@@ -62,7 +66,18 @@ class FileTask(Task):
 
     @property
     def size(self) -> str:
-        return f"{self.count} training and {len(self.split.val)} validation images"
+        return f"{self.count} training and {len(self.split.val)} validation images{told(self.split.left_out)}"
+
+    def amounts(self) -> dict[str, Any]:
+        images = {"training_images": self.count, "validation_images": len(self.split.val)}
+        return super().amounts() | images | {"other_files": dict(self.split.left_out)}
+
+    def unreadable(self, accelerator: Accelerator) -> dict[str, int]:
+        """Count the files that --bad-images skip left out, each once, whichever processes met it."""
+        if self.source.bad_images != "skip":
+            return {}
+        found = [gathered_by_main(accelerator, sorted(names)) or [] for names in self.batches.unreadable]
+        return {f"unreadable_{split}": len(set(names)) for split, names in zip(("train", "val"), found, strict=True)}
 
     @property
     def batches(self) -> FromFiles:

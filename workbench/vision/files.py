@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from golu.activations import unknown_name
 from workbench.cli.errors import UserError
-from workbench.vision.datasets import DATASETS, limited, load_pixels
+from workbench.vision.datasets import CLASSES, DATASETS, limited, load_pixels
+from workbench.vision.folders import contents, find_images, told
 from workbench.vision.reading import Pictures
 from workbench.vision.rgb import as_rgb, read_rgb
 
@@ -28,35 +30,39 @@ DATASETS_HELP = (
     "or cifar10 (or torch/cifar10), fashion_mnist, mnist, digits"
 )
 DATA_HELP = "folder of data sets, or of images in train/ and val/"
+OUTSIDE = "files outside of the classes"
 SMALL = 2**26  # bytes of images up to which their contents tell them apart, not only their names and sizes
 
 
 class Folder:
     """Hold the images below `root`, a folder a class; if `limit` is given, so many, classes in proportion.
 
+    `left_out` says how many files of each ending are no images.
+
     Raises:
-        UserError: the folder is missing, half unpacked, or has a class without an image.
+        UserError: the folder is missing, unreadable, half unpacked, or has a class without an image.
     """
 
     def __init__(self, root: Path, flag: str, limit: int | None) -> None:
-        from torchvision.datasets import ImageFolder
-
         require_unpacked(root.parent)
         if not root.is_dir():
             raise UserError(
                 f"there is no folder {root}: it has to hold one folder of images for each class "
                 "(tasks.image_classification.setup_dataset makes it of ImageNet's archives)"
             )
-        try:
-            found = ImageFolder(str(root))
-        except FileNotFoundError as error:
-            raise UserError(f"{root} cannot be used: {error}") from error
-        self.classes = found.classes
-        self._root, self._samples = root, found.samples
-        if limit is not None:
-            labels = torch.tensor(found.targets)
-            chosen = limited(flag, labels, limit, len(found.classes))
-            self._samples = [found.samples[i] for i in chosen.tolist()]
+        self._root = root
+        self.classes, outside = contents(root)
+        found = find_images(root, self.classes)
+        self.left_out = Counter(found.left_out) + Counter({OUTSIDE: len(outside)})
+        number = {name: number for number, name in enumerate(self.classes)}
+        labelled = [(number[name.partition("/")[0]], name) for name in found.names]
+        if empty := sorted(set(number) - {self.classes[label] for label, _ in labelled}):
+            raise UserError(f"{root} cannot be used: there is no image in {', '.join(empty[:3])}{told(self.left_out)}")
+        if not labelled:
+            raise UserError(f"{root} cannot be used: it has no folder of images for each class{told(self.left_out)}")
+        labelled.sort(key=lambda each: (each[0], *each[1].rpartition("/")))  # as torchvision's ImageFolder has them
+        chosen = limited(flag, torch.tensor([label for label, _ in labelled]), limit, len(self.classes))
+        self._samples = [(f"{root}/{labelled[i][1]}", labelled[i][0]) for i in chosen.tolist()]
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -133,12 +139,20 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Split:
-    """Hold training and validation pictures, the number of classes, and of channels before the pictures became RGB."""
+    """Hold training and validation pictures, and the number of classes.
+
+    Args:
+        channels: of the pictures before they became RGB.
+        names: of the classes.
+        left_out: files in their folders that are no images: how many of each ending.
+    """
 
     train: Pictures
     val: Pictures
     classes: int
     channels: int = 3
+    names: Sequence[str] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Tell these images from others: how many, and a checksum of training and validation images."""
@@ -177,11 +191,11 @@ def open_folder(path: Path, limit_train: int | None = None, limit_val: int | Non
     other = set(train.classes) ^ set(val.classes)
     if other:
         raise UserError(f"{path}/train and {path}/val have to have the same classes; only one has {min(other)}")
-    return Split(train, val, len(train.classes))
+    return Split(train, val, len(train.classes), names=train.classes, left_out=train.left_out + val.left_out)
 
 
 def open_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
     """Open one of the data sets of workbench.vision.datasets as pictures."""
     pixels = load_pixels(name, data_dir, limit_train, limit_val)
     train, val = Pixels(pixels.train_x, pixels.train_y), Pixels(pixels.val_x, pixels.val_y)
-    return Split(train, val, pixels.classes, channels=pixels.train_x.shape[1])
+    return Split(train, val, pixels.classes, channels=pixels.train_x.shape[1], names=CLASSES[name])

@@ -127,7 +127,7 @@ class FromFiles:
         val_batch: int | None = None,
     ) -> None:
         self._val, self._val_batch, self._device, self._skip = val, val_batch, device, skip_broken
-        self._named: set[str] = set()
+        self.unreadable: tuple[set[str], set[str]] = set(), set()  # names of files for training, and for validation
         self._keys = _Keys(), _Keys()
         self._loaders: list[DataLoader[Any]] = [
             DataLoader(
@@ -168,15 +168,15 @@ class FromFiles:
         self._keys[which].batches = keys
         for batch, broken in self._loaders[which]:
             for each in broken:
-                self._report(each)
+                self._report(which, each)
             yield None if batch is None else on_device(batch, self._device)
 
-    def _report(self, broken: _Broken) -> None:
+    def _report(self, which: int, broken: _Broken) -> None:
         message = f"{broken.name} is no image that can be read ({broken.reason})"
         if not self._skip:
             raise UserError(f"{message}: replace it, or leave such files out with --bad-images skip")
-        if broken.name not in self._named:
-            self._named.add(broken.name)
+        if broken.name not in self.unreadable[which]:
+            self.unreadable[which].add(broken.name)
             print(f"warning: {message}, left out", file=sys.stderr)
 
     def _whole(self, batch: Batch) -> Batch:

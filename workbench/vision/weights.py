@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import re
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, hub, nn
+from torch import hub, nn
 
 from golu.activations import unknown_name
 from workbench.cli.errors import UserError
 from workbench.training.checkpoint import read_trained
 from workbench.training.runs import StoredRun
+from workbench.training.weights import Weights
 
 HEAD = "fc."  # of a ResNet: its parameters begin so
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Hold trained weights by name, and say where they are from."""
-
-    source: str
-    tensors: Mapping[str, Tensor]
-
-    def without_head(self) -> Weights:
-        """Return those of a classifier's backbone alone."""
-        return Weights(self.source, {name: each for name, each in self.tensors.items() if not name.startswith(HEAD)})
-
-    def fingerprint(self) -> str:
-        """Tell these weights from others, by a checksum of all of them."""
-        checksum = 0
-        for name, each in self.tensors.items():
-            checksum = zlib.crc32(each.contiguous().numpy().data, zlib.crc32(name.encode(), checksum))
-        return f"{checksum:08x}"
-
-    def load_into(self, model: nn.Module) -> None:
-        """Set all weights of a model.
-
-        Raises:
-            UserError: they are of another architecture.
-        """
-        try:
-            model.load_state_dict(dict(self.tensors))
-        except RuntimeError as error:
-            _, _, reason = str(error).partition("\n")
-            raise UserError(f"{self.source} does not fit this model: {' '.join(reason.split())[:200]}") from error
+def without_head(weights: Weights) -> Weights:
+    """Return those of a classifier's backbone alone."""
+    return Weights(weights.source, {name: each for name, each in weights.tensors.items() if not name.startswith(HEAD)})
 
 
 def trained_backbone(folder: str, run: StoredRun) -> Weights:
@@ -70,7 +42,7 @@ def trained_backbone(folder: str, run: StoredRun) -> Weights:
         raise UserError(f"{path} is of an earlier version or another program")
     if configuration.get("activation") != run.activation:
         raise UserError(f"the backbone {path} is of {configuration.get('activation')}, not of {run.activation}")
-    return Weights(f"{path} ({configuration.get('model')})", tensors).without_head()
+    return without_head(Weights(f"{path} ({configuration.get('model')})", tensors))
 
 
 def torchvision_weights(name: str, model: str) -> Weights:

@@ -17,7 +17,10 @@ from workbench.training.sampling import Sampling
 from workbench.vision.datasets import load_pixels
 from workbench.vision.reading import FromFiles
 
-ENDINGS = ".jpg, .jpeg, .png, .ppm, .bmp, .pgm, .tif, .tiff, .webp"
+ENDINGS = (
+    ".jpg, .jpeg, .jpe, .jfif, .png, .ppm, .pgm, .pbm, .pnm, .bmp, .dib, .tif, .tiff, .webp, .gif, .avif, .heic, "
+    ".heif, .jp2, .jxl, .tga"
+)
 
 
 def names(pictures, root):

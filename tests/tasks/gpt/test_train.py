@@ -173,7 +173,7 @@ def test_scratch_does_not_overwrite_a_checkpoint(text, finished, program, tmp_pa
     ("wrong", "said"),
     [
         (("--model_name", "gpt2"), "unknown model 'gpt2': did you mean gpt2s? choose from tiny, baby_gpt, gpt2s"),
-        (("--init_from", "resum"), "unknown beginning 'resum': did you mean resume?"),
+        (("--init_from", "resum"), "--init-from: there is no file resum"),
         (("--init_from", "resume"), "checkpoint_0.pth to resume from: begin with --init-from scratch"),
         (("--dropout", 2), "argument --dropout: must be a number from 0 to 1, not '2'"),
         (("--max_iters", 0), "argument --max-iters: must be a whole number of at least 1, not '0'"),

@@ -2,6 +2,7 @@
 
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from torchvision.datasets import MNIST
@@ -67,6 +68,58 @@ def test_a_damaged_file_is_named(damage, tmp_path, write_mnist):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match="train-images-idx3-ubyte"):
         load_images("mnist", tmp_path)
+
+
+def test_idx_files_of_a_negative_size(tmp_path, write_mnist):
+    """numpy would take -1 for whatever is left."""
+    write_mnist(tmp_path / "MNIST/raw")
+    path = tmp_path / "MNIST/raw/train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:4] + b"\xff" * 4 + path.read_bytes()[8:])
+    with pytest.raises(UserError, match=r"cannot read .*train-images-idx3-ubyte \(not an idx file of bytes"):
+        load_images("mnist", tmp_path)
+
+
+X, Y, VAL_X, VAL_Y = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+# how one of the four files is another's, which file it is, and what is said
+UNFIT = {
+    "fewer labels": (lambda y: y[:50], Y, f"{X} has 60 images, but {Y} 50 labels"),
+    "more labels": (lambda y: np.tile(y, 2), Y, f"{X} has 60 images, but {Y} 120 labels"),
+    "fewer images": (lambda x: x[:20], VAL_X, f"{VAL_X} has 20 images, but {VAL_Y} 30 labels"),
+    "flat images": (lambda x: x.reshape(60, -1), X, f"{X} holds no images, but an array of 2 dimensions"),
+    "a column of labels": (lambda y: y[:, None], VAL_Y, f"{VAL_Y} holds no labels, but an array of 2 dimensions"),
+    "larger images": (
+        lambda x: np.tile(x, (1, 2, 1)),
+        VAL_X,
+        f"{X} has images of 28 x 28 pixels, but {VAL_X} of 56 x 28 pixels",
+    ),
+    "a label far off": (lambda y: np.where(y == 9, 255, y), Y, f"{Y} has the label 255, but the classes are 0 to 9"),
+    "counted from 1": (lambda y: y + 1, VAL_Y, f"{VAL_Y} has the label 10, but the classes are 0 to 9"),
+}
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("name", UNFIT)
+def test_idx_files_that_do_not_fit_each_other(name, ending, tmp_path, write_mnist):
+    change, file, said = UNFIT[name]
+    folder = tmp_path / "MNIST/raw"
+    write_mnist(folder, ending, {file: change})
+    for stem in (X, Y, VAL_X, VAL_Y):
+        said = said.replace(stem, stem + ending)
+    advice = "replace the one that is not the data set's, or delete all four to have them downloaded again"
+    with pytest.raises(UserError) as refused:
+        load_images("mnist", tmp_path)
+    assert str(refused.value) == f"{folder}/{said}: {advice}"
+
+
+def test_a_class_without_a_training_image_is_one(tmp_path, write_mnist):
+    """Else its validation images would have a label beyond the model's classes."""
+    write_mnist(tmp_path / "MNIST/raw", changes={Y: lambda y: y % 9})
+    assert load_images("mnist", tmp_path).classes == 10
 
 
 def test_digits_are_split_once_and_for_all():

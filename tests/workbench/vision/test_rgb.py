@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import torchvision
-from PIL import Image
+from PIL import Image, ImageOps
 
 from workbench.cli.errors import UserError
 from workbench.vision.coco.pictures import open_coco
@@ -27,6 +27,11 @@ def noise(channels=3, seed=0):
 def pixels(image):
     assert image.mode == "RGB"
     return [tuple(each) for each in np.asarray(image).reshape(-1, 3).tolist()]
+
+
+def same(image, other):
+    """Whether the pixels are: an image's `==` compares what else its file says, too."""
+    return (image.mode, image.size, image.tobytes()) == (other.mode, other.size, other.tobytes())
 
 
 def png(kind, row, width, chunks=b""):
@@ -122,6 +127,42 @@ def test_an_8_bit_image_stored_with_16_is_the_same():
         assert as_rgb(Image.fromarray(np.asarray(image).astype(np.uint16) * factor)) == image.convert("RGB")
 
 
+def tiff(values, bits, kind=1, white_is_zero=False):
+    """A grey TIFF of one row, little-endian; `kind` is 1 for whole numbers, 2 for signed ones, 3 for floats."""
+    content = values if isinstance(values, bytes) else values.tobytes()
+    width, content = 8 * len(content) // bits, content + bytes(len(content) % 2)
+    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: 0 if white_is_zero else 1, 273: 8, 277: 1, 278: 1}
+    entries = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in (tags | {339: kind}).items()]
+    entries.insert(8, struct.pack("<HHII", 279, 4, 1, len(content)))
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return io.BytesIO(b"II*\0" + struct.pack("<I", 8 + len(content)) + content + directory)
+
+
+def test_greys_of_a_tiff_are_as_bright_as_its_bits_say():
+    greys = np.array(GREYS, "<u2")
+    assert pixels(as_rgb(Image.open(tiff(greys, 16)))) == UPPER
+    inverted = [tuple(255 - each for each in rgb) for rgb in UPPER]
+    assert pixels(as_rgb(Image.open(tiff(greys, 16, white_is_zero=True)))) == inverted
+    packed = bytes.fromhex("00000f010800feffff")  # six greys of 12 bits
+    assert pixels(as_rgb(Image.open(tiff(packed, 12)))) == [(each,) * 3 for each in (0, 0, 1, 128, 254, 255)]
+    assert pixels(as_rgb(Image.open(tiff(bytes([0, 7, 255]), 8)))) == [(0,) * 3, (7,) * 3, (255,) * 3]
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("<u4", 1), ("<i4", 2), ("<i2", 2)])
+def test_whole_numbers_of_a_tiff_of_unknown_brightness_are_refused(dtype, kind):
+    """Values to 255 in 32 bits would be black, were they taken for 16 bits."""
+    image = Image.open(tiff(np.array([0, 100, 255], dtype), 8 * np.dtype(dtype).itemsize, kind))
+    with pytest.raises(
+        ValueError, match=r"^its pixels are signed integers or have 32 bits, for which no white is known$"
+    ):
+        as_rgb(image)
+
+
+def test_floats_of_a_tiff_are_refused():
+    with pytest.raises(ValueError, match=r"^its pixels are floating-point numbers, for which no white is known$"):
+        as_rgb(Image.open(tiff(np.array([0, 0.5, 1], "<f4"), 32, 3)))
+
+
 @pytest.mark.parametrize(
     ("image", "said"),
     [
@@ -142,7 +183,8 @@ def test_numbers_of_unknown_brightness_are_refused(image, said):
 def everywhere(tmp_path):
     """Save an image, and read it as a folder's image, as COCO's, and as one to predict from."""
 
-    def read(image, **more):
+    def read(image, size=None, **more):
+        width, height = size or image.size
         folder = tmp_path / "class/one"
         path = tmp_path / "coco/train2017/image.png"
         for each in (folder, path.parent, tmp_path / "coco/annotations", tmp_path / "coco/val2017"):
@@ -150,7 +192,7 @@ def everywhere(tmp_path):
         for each in (path, folder / "image.png", tmp_path / "coco/val2017/image.png"):
             image.save(each, **more)
         content = {
-            "images": [{"id": 1, "file_name": "image.png", "width": image.width, "height": image.height}],
+            "images": [{"id": 1, "file_name": "image.png", "width": width, "height": height}],
             "annotations": [],
             "categories": [{"id": 1, "name": "cat"}],
         }
@@ -176,13 +218,50 @@ def test_one_answer_in_every_place(everywhere, image, expected):
         assert pixels(each) == [expected] * 2
 
 
-def test_only_what_is_predicted_from_is_turned_upright(everywhere):
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff"])
+def test_an_image_is_turned_upright_as_pillow_turns_it(orientation, suffix, tmp_path):
+    path = tmp_path / f"image.{suffix}"
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = orientation
+    noise().save(path, exif=exif)
+    with Image.open(path) as file:
+        expected = ImageOps.exif_transpose(file)
+    assert same(read_rgb(path), expected) and (expected.size == (13, 9)) == (orientation > 4)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0no TIFF at all", b"x"])
+def test_broken_exif_data_leave_an_image_as_it_is(exif, tmp_path):
+    noise().save(tmp_path / "image.png", exif=exif)
+    assert same(read_rgb(tmp_path / "image.png"), noise())
+    noise().save(tmp_path / "image.jpg", exif=exif)
+    assert read_rgb(tmp_path / "image.jpg").size == (9, 13)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return {"exif": exif}
+
+
+def test_every_place_turns_images_upright(everywhere):
     image = noise()
-    folder, coco, upright = everywhere(image, exif=exif)
-    assert folder.tobytes() == coco.tobytes() == image.tobytes()
-    assert upright == image.rotate(-90, expand=True)
+    upright = image.rotate(-90, expand=True)
+    assert [same(each, upright) for each in everywhere(image, upright.size, **turned(6))] == [True] * 3
+
+
+def test_an_image_that_was_annotated_as_it_is_stored_stays_so(everywhere):
+    image = noise()
+    folder, coco, predicted = everywhere(image, image.size, **turned(6))
+    assert same(coco, image)
+    assert same(folder, image.rotate(-90, expand=True)) and same(predicted, folder)
+
+
+def test_an_annotated_image_that_is_turned_by_half_is_upright(everywhere):
+    """Its size does not say how it was annotated; viewers show it upright."""
+    image = noise()
+    assert [same(each, image.rotate(180)) for each in everywhere(image, image.size, **turned(3))] == [True] * 3
 
 
 def test_an_image_to_predict_from_is_refused_in_one_line(tmp_path):

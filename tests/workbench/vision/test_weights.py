@@ -18,7 +18,8 @@ from tasks.object_detection.models import detector
 from tasks.object_detection.recipes import RECIPES
 from workbench.cli.errors import UserError
 from workbench.training.runs import StoredRun
-from workbench.vision.weights import Weights, backbone_name, torchvision_weights, trained_backbone
+from workbench.training.weights import Weights
+from workbench.vision.weights import backbone_name, torchvision_weights, trained_backbone, without_head
 
 NAME = "ResNet50_Weights.IMAGENET1K_V1"
 DETECTORS = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn_v2")
@@ -152,7 +153,7 @@ def no_cache(tmp_path, monkeypatch):
 def test_weights_of_torchvision_start_a_backbone(cache):
     recipe = replace(RECIPES[DETECTORS[0]], weights_backbone=NAME)
     model = detector(recipe, 91, "GoLU", pretrained=True)
-    torchvision_weights(NAME, backbone_name(recipe.model)).without_head().load_into(model.backbone.body)
+    without_head(torchvision_weights(NAME, backbone_name(recipe.model))).load_into(model.backbone.body)
     found = model.backbone.body.state_dict()
     names = {name for name in cache if not name.startswith("fc.") and not name.endswith("num_batches_tracked")}
     assert found.keys() == names and all(torch.equal(found[name], cache[name]) for name in names)

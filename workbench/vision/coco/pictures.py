@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from golu.activations import unknown_name
 from workbench.cli.errors import UserError
@@ -55,7 +55,7 @@ class CocoPictures:
 
     def __getitem__(self, index: int) -> tuple[Image, Any]:
         picture = self.pictures[index]
-        image = read_rgb(self.folder / picture.file)
+        image = read_rgb(self.folder / picture.file, (picture.width, picture.height))
         if image.size != (picture.width, picture.height):
             found, said = (f"{width} x {height}" for width, height in (image.size, (picture.width, picture.height)))
             raise ValueError(f"it has {found} pixels, but {said} according to its annotations")
@@ -76,6 +76,7 @@ class CocoSplit:
     train: CocoPictures
     val: CocoPictures
     categories: dict[int, str]
+    left_out: ClassVar[Mapping[str, int]] = {}  # a file that the annotations do not name is not looked for
 
     def fingerprint(self) -> str:
         """Tell these images from others: how many, and a checksum of training and validation images."""

@@ -19,7 +19,7 @@ from workbench.output.pictures import save_picture
 from workbench.output.storage import prepare_folder, write_json
 from workbench.training.checkpoint import State, read_trained
 from workbench.training.launch import chosen_device
-from workbench.vision.rgb import as_rgb
+from workbench.vision.rgb import read_rgb
 
 Found = tuple[Tensor, list[dict[str, Any]]]  # a picture, uint8 (3, H, W), and entries as in COCO's annotations
 
@@ -106,11 +106,8 @@ def read_image(path: Path) -> Tensor:
     Raises:
         UserError: it is missing, or no image.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(path) as file:
-            pixels = np.array(as_rgb(ImageOps.exif_transpose(file)))
+        pixels = np.array(read_rgb(path))
     except FileNotFoundError as error:
         raise UserError(f"there is no image {path}") from error
     except Exception as error:  # PIL has many ways of refusing a file

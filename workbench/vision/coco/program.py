@@ -32,4 +32,5 @@ def coco_program(
         pictures=True,
         aliases={"results": ["--output-dir"], "data": ["--data-path"], "weight_decay": ["--wd"]},
         tested=True,
+        predictor=module.replace(".train", ".predict"),
     )

@@ -16,7 +16,7 @@ from workbench.vision.coco.annotations import Picture
 from workbench.vision.coco.drawing import grid
 from workbench.vision.coco.pictures import CocoSplit, folder_of, open_coco
 from workbench.vision.file_task import FileTask
-from workbench.vision.weights import backbone_name, torchvision_weights, trained_backbone
+from workbench.vision.weights import backbone_name, torchvision_weights, trained_backbone, without_head
 
 if TYPE_CHECKING:
     from workbench.training.runs import StoredRun
@@ -83,13 +83,19 @@ class CocoTask(FileTask):
         """Return the categories, so that a checkpoint is all that predicting needs."""
         return {"categories": self.categories}
 
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self.categories = {int(number): str(name) for number, name in state["extras"]["categories"].items()}
+        self.device = device
+
     # Weights
 
     def starting_point(self, run: StoredRun) -> dict[str, Any]:
         folder = self.settings.backbone_checkpoint_path
-        return {"backbone": None if folder is None else trained_backbone(folder, run).fingerprint()}
+        backbone = None if folder is None else trained_backbone(folder, run).fingerprint()
+        return {"backbone": backbone, **super().starting_point(run)}
 
     def initialize(self, model: nn.Module, run: StoredRun) -> None:
+        super().initialize(model, run)
         settings = self.settings
         if settings.weights is not None:
             torchvision_weights(settings.weights, settings.model).load_into(model)
@@ -97,7 +103,7 @@ class CocoTask(FileTask):
             trained_backbone(settings.backbone_checkpoint_path, run).load_into(self.backbone(model))
         elif settings.weights_backbone is not None:
             found = torchvision_weights(settings.weights_backbone, backbone_name(settings.model))
-            found.without_head().load_into(self.backbone(model))
+            without_head(found).load_into(self.backbone(model))
 
     # Pictures
 

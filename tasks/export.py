@@ -1,0 +1,135 @@
+"""python -m tasks.export writes a trained model for use without this repository; `--help` explains every flag."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from tasks.table import checkpoint_of
+from workbench.cli import flags
+from workbench.cli.arguments import Parser, one_of
+from workbench.cli.errors import UserError, run
+from workbench.output.storage import prepare_folder, write_bytes
+from workbench.training.task import Graph
+from workbench.training.trained import Checkpoint, trained
+
+DESCRIPTION = """\
+Write a trained model of any task for use without this repository.
+
+  python -m tasks.export results/digits/resnet20/GoLU/checkpoint_0.pth                        # model.onnx
+  python -m tasks.export results/digits/resnet20/GoLU/checkpoint_0.pth --format torch         # model.pt2
+  python -m tasks.export results/photos/resnet18/GoLU/checkpoint_0.pth --format safetensors   # model.safetensors
+
+onnx         a graph of plain operators for onnxruntime and others; needs the packages onnx and onnxscript
+torch        a graph for torch.export.load, without the code of the model; activations are plain operators in it
+safetensors  the weights by the names of the model's own library (torchvision, timm, diffusers), with its settings in
+             the header; the model is made there by its name, and given the activation by golu
+
+Detectors are no graphs: their weights can be written. tasks.diffusion.export writes a whole pipeline of diffusers."""
+
+ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export as the command line says.
+
+    Raises:
+        UserError: the checkpoint cannot be used, a package is missing, or the model is no graph.
+    """
+    parser = Parser("python -m tasks.export", DESCRIPTION)
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a training")
+    parser.add_argument(
+        "--format", type=one_of("format", ENDINGS), default="onnx", metavar="NAME",
+        help=f"format: one of {', '.join(ENDINGS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="file to write (default: model.onnx, .pt2 or .safetensors)"
+    )
+    flags.add_average_flag(parser)
+    options = parser.parse_args(arguments)
+    output = options.output or Path("model").with_suffix(ENDINGS[options.format])
+    if output.exists():
+        raise UserError(f"{output} is there already: give another --output, or delete it")
+    checkpoint = checkpoint_of(options.checkpoint, options.average)
+    content = FORMATS[options.format](checkpoint)
+    prepare_folder(output.parent)
+    write_bytes(output, content)
+    print(f"{output} has the model, {len(content) / 1e6:.1f} MB")
+
+
+def safetensors(checkpoint: Checkpoint) -> bytes:
+    """Return the weights, with configuration and what predicting needs as JSON in the header."""
+    from safetensors.torch import save
+
+    _, model = trained(checkpoint, torch.device("cpu"))
+    weights = {name: each.contiguous().clone() for name, each in model.state_dict().items()}
+    described = {name: json.dumps(checkpoint.state[name]) for name in ("configuration", "extras", "program")}
+    content: bytes = save(weights, {"format": "pt", **described})
+    return content
+
+
+def onnx(checkpoint: Checkpoint) -> bytes:
+    """Return an ONNX graph, whose first sizes may be others than those it was traced with.
+
+    Raises:
+        UserError: the packages onnx or onnxscript are missing.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UserError(f"--format onnx needs the packages onnx and onnxscript: pip install {error.name}") from error
+    graph, content = _graph(checkpoint), io.BytesIO()
+    with _refused(checkpoint):
+        program = torch.onnx.export(
+            graph.module, tuple(graph.inputs.values()), input_names=list(graph.inputs), output_names=["output"],
+            dynamic_shapes=_free(graph), dynamo=True, verbose=False,
+        )  # fmt: skip
+        assert program is not None, "dynamo=True returns one"
+        program.save(content)
+    return content.getvalue()
+
+
+def exported(checkpoint: Checkpoint) -> bytes:
+    """Return what torch.export.load loads."""
+    graph, content = _graph(checkpoint), io.BytesIO()
+    with _refused(checkpoint):
+        program = torch.export.export(graph.module, tuple(graph.inputs.values()), dynamic_shapes=_free(graph))
+        torch.export.save(program, content)
+    return content.getvalue()
+
+
+@contextmanager
+def _refused(checkpoint: Checkpoint) -> Iterator[None]:
+    """Say on a line that torch makes no graph of a model, as of one whose way depends on what it sees."""
+    try:
+        yield
+    except Exception as error:  # of many kinds, with long texts
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"torch makes no graph of the model of {checkpoint.path}: {reason[:200]}") from error
+
+
+def _graph(checkpoint: Checkpoint) -> Graph:
+    task, model = trained(checkpoint, torch.device("cpu"))
+    graph = task.graph(model)
+    graph.module.eval()
+    return graph
+
+
+def _free(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...]:
+    sizes: dict[str, torch.export.Dim] = {}
+    for free in graph.free.values():
+        for name in free.values():
+            sizes.setdefault(name, torch.export.Dim(name, max=graph.largest.get(name)))
+    return tuple({place: sizes[name] for place, name in graph.free[each].items()} for each in graph.inputs)
+
+
+FORMATS: dict[str, Callable[[Checkpoint], bytes]] = {"onnx": onnx, "torch": exported, "safetensors": safetensors}
+
+if __name__ == "__main__":
+    run(main)
