@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +86,8 @@ def onnx(checkpoint: Checkpoint) -> bytes:
     except ModuleNotFoundError as error:
         raise UserError(f"--format onnx needs the packages onnx and onnxscript: pip install {error.name}") from error
     graph, content = _graph(checkpoint), io.BytesIO()
-    with _refused(checkpoint):
+    with _refused(checkpoint), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own doing, as that two inputs have the same first size
         program = torch.onnx.export(
             graph.module, tuple(graph.inputs.values()), input_names=list(graph.inputs), output_names=["output"],
             dynamic_shapes=_free(graph), dynamo=True, verbose=False,

@@ -35,6 +35,8 @@ Use a trained model of any task. The checkpoint says which task it is of; the fl
 
 CHECKPOINT --help shows the flags of its task. Those of a classifier:"""
 
+HELP = {"-h", "--help"}
+
 Likely = list[tuple[str, float]]  # classes and their probabilities, the likeliest first
 
 
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: the checkpoint or an image cannot be used; then nothing has been written.
     """
     words = list(sys.argv[1:] if arguments is None else map(str, arguments))
-    checkpoint = checkpoint_of(Path(words[0])) if words and not words[0].startswith("-") else None
+    general = not words or words[0].startswith("-") or (HELP & set(words) and not Path(words[0]).exists())
+    checkpoint = None if general else checkpoint_of(Path(words[0]))
     if checkpoint is not None and checkpoint.program.predictor:
         predictor = importlib.import_module(checkpoint.program.predictor)
         predictor.main(["--checkpoint", *words])

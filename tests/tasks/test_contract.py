@@ -248,7 +248,7 @@ def test_a_checkpoint_is_all_that_a_model_takes(row, finished, program, tmp_path
 
 TIMM = ("train_vit", "timm_training_script", "tiny_vit")
 GRAPHS = [row for row in ROWS if "detection" not in row.task and "instance" not in row.task]
-SLOW_GRAPHS = (*TIMM, "image_classification")
+SLOW_GRAPHS = (*TIMM, "image_classification", "diffusion", "semantic_segmentation")
 
 
 def inputs_of(graph, size):
