@@ -19,6 +19,10 @@ MAY_ALSO_IMPORT = {
     "small_poc": {"image_classification"},  # its ViT is trained as timm's script trains
     "compare": {"table", "gpt"},  # any task, by its name; and which texts are prepared
     "instance_segmentation": {"object_detection"},  # detection with masks
+    "results": {"table"},  # which program a run's task is of
+    "evaluate": {"table"},
+    "predict": {"table"},
+    "export": {"table"},  # a checkpoint of any task
     "table": {path.name for path in (ROOT / "tasks").iterdir()} - {"compare"},  # by name, when one is asked for
 }
 
