@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from benchmarks import fine_tuning, report
 from tests.test_readme import ROOT, blocks
 
 PAGE = ROOT / "docs/first_steps.md"
@@ -49,3 +50,7 @@ def test_a_model_that_is_trained_on_starts_where_the_other_ended(walk, tmp_path)
     first = json.loads((tmp_path / "results/tuned_on/digits/cnn/GoLU/opt_trace_0.json").read_text())[0]
     other = json.loads((tmp_path / "results/digits/cnn/ReLU/opt_trace_0.json").read_text())[0]
     assert first["val_accuracy"] > 94 > other["val_accuracy"]  # after an epoch each
+
+
+def test_the_table_is_the_measured_one():
+    assert fine_tuning.table(report.read("fine_tuning", "cpu")["numbers"]) in PAGE.read_text()
