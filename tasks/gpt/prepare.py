@@ -24,7 +24,7 @@ from workbench.output.storage import prepare_folder, write_json
 
 Splitting = Callable[[Any, str], dict[str, Any]]  # of a data set and the name of its source: train and val
 
-_BATCH = 500  # texts that are tokenised between two looks at the clock
+_BATCH = 500  # documents that are tokenised between two looks at the clock; a part of a text is as long as many
 _SECONDS = 5.0  # between two entries in the journal, which is what a stop can lose
 
 
@@ -117,7 +117,7 @@ def _write_split(
         file.truncate(2 * reached["tokens"])  # what was written after the last entry in the journal comes again
         progress.doing(f"{split}.bin")
         while reached["texts"] < len(texts):
-            batch = texts[reached["texts"] : reached["texts"] + _BATCH]
+            batch = texts[reached["texts"] : reached["texts"] + (_BATCH if documents else 1)]
             content = np.concatenate(list(pool.map(encoded, batch))).astype("<u2").tobytes()
             file.write(content)
             reached["texts"] += len(batch)

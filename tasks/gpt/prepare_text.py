@@ -1,5 +1,6 @@
 """python -m tasks.gpt.prepare_text tokenises any text; `--help` explains every flag."""
 
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,11 @@ Tokenise text files, joined as they are, into train.bin and val.bin, the last pa
   python -m tasks.gpt.prepare_text                                  # Python's own help texts, 465 KB of English
   python -m tasks.gpt.prepare_text --input book.txt other.txt --output data/books"""
 
-_PIECE = 2**20  # characters that are tokenised at once; pieces end at the end of a line
+_PIECE = 2**20  # characters that are tokenised at once, at least
+_PLACES = [  # where a line may be cut: no vocabulary joins what is on both sides
+    re.compile(r"(?<=\S)(?= \S)"),
+    re.compile(r"(?<=[^\W_])(?=[^\w\s])"),  # a letter or digit before a mark
+]
 VOCABULARY, VOCABULARY_SIZE, VAL_FRACTION = "bpe", 1024, 0.1
 
 
@@ -108,13 +113,25 @@ def embedded() -> str:
 
 
 def pieces(text: str) -> list[str]:
-    """Split the text into pieces of about a mebibyte; joined they are the text."""
+    """Split the text into pieces of one to two mebibytes; joined they are the text.
+
+    They end at the end of a line or, if none is near, where no word goes on; a word that is longer than that is cut.
+    """
     parts, start = [], 0
     while start < len(text):
-        end = text.find("\n", start + _PIECE) + 1
-        parts.append(text[start : end or len(text)])
-        start += len(parts[-1])
+        end = _end_of_piece(text, start + _PIECE, start + 2 * _PIECE)
+        parts.append(text[start:end])
+        start = end
     return parts
+
+
+def _end_of_piece(text: str, least: int, most: int) -> int:
+    if line := text.find("\n", least, most) + 1:
+        return line
+    if len(text) <= most:
+        return len(text)
+    found = (place.search(text, least, most) for place in _PLACES)
+    return next((each.start() for each in found if each), most)
 
 
 if __name__ == "__main__":

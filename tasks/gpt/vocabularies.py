@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golu.activations import unknown_name
+from tasks.gpt.patience import patiently
 from workbench.cli.errors import UserError
+from workbench.cli.progress import Progress
 
 Tokens = NDArray[np.uint16]
 LARGEST = 2**16  # tokens that uint16 can tell apart
 KINDS = ("gpt2", "bpe", "characters")
 _SMALLEST_BPE = 256  # the bytes
+LONGEST = 2048  # bytes of a word from which a vocabulary is learned
+_MAY_BE_LONG = re.compile(r"[^\W_]{512}|(?:[^\w\s]|_){512}|\s{512}")  # a longer word has as many characters of a kind
 
 
 class Vocabulary(Protocol):
@@ -81,23 +86,42 @@ class BPE:
         self.size = self._tokenizer.get_vocab_size()
 
     @classmethod
-    def trained(cls, texts: Iterable[str], size: int) -> BPE:
-        """Learn the merges that are most frequent in the texts; fewer than `size` tokens if there are no more pairs."""
-        from tokenizers import Tokenizer
+    def trained(cls, texts: Sequence[str], size: int, read: Callable[[], object] = lambda: None) -> BPE:
+        """Learn the merges that are most frequent in the texts; fewer than `size` tokens if there are no more pairs.
+
+        A word (a run of letters, of digits, of spaces, or of others) of more than 2,048 bytes is several: the time that
+        the library takes to learn from a word grows with the square of its length.
+
+        Args:
+            read: called for each text that has been read.
+        """
+        from tokenizers import Regex, Tokenizer
         from tokenizers.decoders import ByteLevel as Decoder
         from tokenizers.models import BPE as Model
-        from tokenizers.pre_tokenizers import ByteLevel
+        from tokenizers.pre_tokenizers import ByteLevel, Split
+        from tokenizers.pre_tokenizers import Sequence as Both
         from tokenizers.trainers import BpeTrainer
 
         tokenizer = Tokenizer(Model())
-        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        words = ByteLevel(add_prefix_space=False)
+        shorter = Both([words, Split(Regex(f".{{1,{LONGEST}}}"), "isolated")])
+        doubtful = (text for text in texts if _MAY_BE_LONG.search(text))
+        long = any(len(word) > LONGEST for text in doubtful for word, _ in words.pre_tokenize_str(text))
+        tokenizer.pre_tokenizer = shorter if long else words
         tokenizer.decoder = Decoder()
         trainer = BpeTrainer(vocab_size=size, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
-        tokenizer.train_from_iterator(texts, trainer)
+
+        def counted() -> Iterator[str]:
+            for text in texts:
+                yield text
+                read()
+
+        tokenizer.train_from_iterator(counted(), trainer)
         return cls(json.loads(tokenizer.to_str()))
 
     def encode(self, text: str) -> Tokens:
-        return np.array(self._tokenizer.encode(text).ids, np.uint16)
+        (encoding,) = self._tokenizer.encode_batch_fast([text])  # alone it would keep the interpreter's lock
+        return np.array(encoding.ids, np.uint16)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(list(map(int, tokens)))
@@ -174,7 +198,10 @@ def make(kind: str, texts: Sequence[str], train: Sequence[str], size: int) -> Vo
         raise UserError(unknown_name("vocabulary", kind, KINDS))
     if not _SMALLEST_BPE <= size <= LARGEST:
         raise UserError(f"a vocabulary over bytes has {_SMALLEST_BPE} to {LARGEST} tokens, not {size}")
-    return BPE.trained(train, size)
+    with Progress(len(train), "piece") as progress:
+        progress.doing("learning the vocabulary")
+        doing = f"learning a vocabulary of {size:,} tokens"
+        return patiently(lambda: BPE.trained(train, size, progress.advance), lambda: progress.report(doing))
 
 
 def described(description: dict[str, Any]) -> Vocabulary:

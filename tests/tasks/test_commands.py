@@ -145,7 +145,7 @@ def test_the_commands_of_the_specification_mean_what_they_say(command, wanted, s
     assert (spec.settings, spec.source) == (wanted, source)
     flag = next((each for each in ("--workers", "--num_workers") if each in arguments), None)
     workers = arguments[arguments.index(flag) + 1] if flag else spec.machine.workers
-    assert spec.machine == Machine(workers=int(workers))
+    assert spec.machine == Machine(workers=int(workers), keep="best")
     named = program.__name__.endswith("tiny_vit.main")
     results = Path("/the/results/Mish/3" if named else "/the/results")
     assert run == StoredRun(results, STORED[source.dataset], wanted.model, "Mish", 3)

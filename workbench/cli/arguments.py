@@ -39,9 +39,21 @@ class Parser(argparse.ArgumentParser):
         action.help = purpose or (action.help or "").replace("(default: all)", f"(default: {default})")
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-        return super().parse_known_args(
-            [_hyphens(each) for each in (sys.argv[1:] if args is None else args)], namespace
-        )
+        words = [_hyphens(each) for each in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args([each for word in words for each in self._switched(word)], namespace)
+
+    def _switched(self, word: str) -> list[str]:
+        """Understand --flag=True and --flag=False of a flag that is turned on by its name."""
+        flag, equals, value = word.partition("=")
+        action = self._option_string_actions.get(flag)
+        if not equals or action is None or action.nargs != 0:
+            return [word]
+        if value.lower() not in ("true", "false"):
+            self.error(f"argument {flag}: is turned on by its name, or by =True and =False, not by {value!r}")
+        if value.lower() == "true":
+            return [flag]
+        off = "--no-" + flag.removeprefix("--")
+        return [off] if off in action.option_strings else []
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help explains every flag)")

@@ -150,6 +150,15 @@ def add_machine_flags(parser: Parser) -> None:
     )  # fmt: skip
 
 
+def add_wandb_flag(parser: Parser) -> None:
+    """Add --wandb, which sends what TensorBoard gets to Weights & Biases too."""
+    parser.add_argument(
+        "--wandb", nargs="?", const="golu", metavar="PROJECT",
+        help="send every evaluation to Weights & Biases too, to PROJECT or else to golu; with WANDB_MODE=offline in "
+        "the environment it is stored in the run's folder instead (needs the package wandb; default: not sent)",
+    )  # fmt: skip
+
+
 def require_distinct(flag: str, values: Sequence[object]) -> None:
     """Refuse a list that names something more than once.
 

@@ -71,6 +71,11 @@ class Progress:
             print(f"[{self._done / self._total:4.0%}, {duration(left)} left] {line}", flush=True)
 
 
+def span(seconds: float) -> str:
+    """Say how long something took, in seconds below a minute."""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{duration(seconds)} min" if seconds < 3600 else duration(seconds)
+
+
 def duration(seconds: float) -> str:
     """Format as minutes and seconds, with hours where there are any."""
     minutes, seconds = divmod(round(seconds), 60)

@@ -6,7 +6,8 @@ The command line goes before the recipe, and the recipe before the default.
 import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, field, fields, replace
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 from golu.activations import unknown_name
 from workbench.cli.arguments import Parser, truth
@@ -60,8 +61,14 @@ def add_settings(
         else:
             many: dict[str, Any] = {"nargs": "+"} if each.metadata.get("several") else {}
             many |= {"nargs": "?", "const": True} if kind is truth else {}
-            metavar = getattr(kind, "metavar", "X")
-            parser.add_argument(*flags, dest=each.name, type=kind, metavar=metavar, help=text, **many)
+            parser.add_argument(*flags, dest=each.name, type=kind, metavar=_metavar(kind), help=text, **many)
+
+
+def _metavar(kind: Any) -> str:
+    """Say in --help what kind of value a flag takes: N a whole number, X any number, NAME a word."""
+    returned = kind if isinstance(kind, type) else get_type_hints(kind).get("return")
+    known: dict[Any, str] = {int: "N", float: "X", bool: "True|False", str: "NAME", Path: "FILE"}
+    return str(getattr(kind, "metavar", known.get(returned, "X")))
 
 
 def by_recipe(recipes: Mapping[str, Any], name: str) -> str:

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import platform
+import struct
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,3 +54,25 @@ def held(path: Path, what: str) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether another process holds the lock in the file `path`, without touching it.
+
+    Where the system or its file system has no such locks, none is held.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return False
+    # struct flock: type, whence, start, length and process on Linux; macOS and BSD have type and whence last
+    if sys.platform == "linux":
+        layout, asked, kind = "hhqqi", (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0), 0
+    else:
+        layout, asked, kind = "qqihh", (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET), 3
+    try:
+        with path.open("rb") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(layout, *asked))
+    except OSError:  # the file is gone, or its file system has no locks
+        return False
+    return bool(struct.unpack(layout, answer)[kind] != fcntl.F_UNLCK)

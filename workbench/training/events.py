@@ -1,16 +1,40 @@
-"""Write what a run's trace says as TensorBoard's events."""
+"""Write what a run's trace says as TensorBoard's events and, if the command line asks for it, to Weights & Biases."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import json
+import os
+import re
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.cli.errors import UserError
 from workbench.training.runs import StoredRun, Trace, position
+
+
+def recorders(
+    run: StoredRun, trace: Trace, project: str | None, configuration: Mapping[str, Any], begun: bool
+) -> list[Events | WandbEvents]:
+    """Make all that writes a run's events.
+
+    Args:
+        trace: the evaluations so far.
+        project: at Weights & Biases; None: nothing is sent there.
+        configuration: of the run.
+        begun: whether the run resumes from a checkpoint.
+
+    Raises:
+        UserError: Weights & Biases is missing, or refuses the run.
+    """
+    events = Events(run, trace)
+    return [events] if project is None else [events, WandbEvents(run, trace, project, configuration, begun)]
 
 
 class Events:
@@ -73,3 +97,87 @@ def _picture(path: Path) -> list[Any]:
         width, height = picture.size
     content = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
     return [Summary(value=[Summary.Value(tag="pictures", image=content)])]
+
+
+class WandbEvents:
+    """Send a run's events to Weights & Biases, which in offline mode stores them in the run's folder.
+
+    A run that resumes goes on as the same run there, whose id follows from its key and configuration. If something
+    cannot be sent, a warning says so once and the training goes on without it.
+
+    Args:
+        trace: the evaluations so far; those that are not there yet are sent.
+        begun: whether the run resumes; a new run takes the place of one with the same id.
+
+    Raises:
+        UserError: the package is missing, or refuses the run.
+    """
+
+    def __init__(
+        self, run: StoredRun, trace: Trace, project: str, configuration: Mapping[str, Any], begun: bool
+    ) -> None:
+        self._wandb, self._stored, self._failed = import_wandb(), run, False
+        run.wandb_path.mkdir(parents=True, exist_ok=True)
+        # what was stored offline takes, when it is synced, the place of what was there: it is written whole
+        resume = "allow" if begun and os.environ.get("WANDB_MODE") != "offline" else None
+        try:
+            self._run = self._wandb.init(
+                project=project, id=wandb_id(run, configuration), resume=resume, name=run.title,
+                group=f"{run.dataset}, {run.model}", config=dict(configuration), dir=str(run.wandb_path),
+            )  # fmt: skip
+            there = self._run.step  # the first one that is not there; offline it is 0, and all is written again
+        except Exception as error:  # of login, network, or the package's own
+            raise UserError(
+                f"--wandb: Weights & Biases refuses the run ({_line(error)}): "
+                "log in by `wandb login`, or store it here by WANDB_MODE=offline"
+            ) from error
+        for entry in trace:
+            if position(entry)[1] >= there:
+                self.add(entry)
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Send one evaluation, with its picture if there is one."""
+        values = {name: value for name, value in entry.items() if value is not None}
+        picture = self._stored.picture_path(entry)
+        if picture.exists():
+            values["pictures"] = self._wandb.Image(str(picture))
+        self._try(lambda: self._run.log(values, step=position(entry)[1], commit=True))
+
+    def close(self) -> None:
+        """Send what is left, and end the run there."""
+        self._try(self._run.finish)
+
+    def _try(self, send: Callable[[], object]) -> None:
+        if self._failed:
+            return
+        try:
+            send()
+        except Exception as error:  # the package has many, and none is worth the training
+            self._failed = True
+            print(f"warning: no more events at Weights & Biases: {_line(error)}", file=sys.stderr)
+
+
+def import_wandb() -> Any:
+    """Import the package of Weights & Biases.
+
+    Raises:
+        UserError: it is missing.
+    """
+    try:
+        package = importlib.import_module("wandb")
+    except ImportError:
+        package = None
+    if not hasattr(package, "init"):  # a folder of that name, which the package itself makes, imports as well
+        raise UserError("--wandb needs the package wandb: pip install wandb")
+    return package
+
+
+def wandb_id(run: StoredRun, configuration: Mapping[str, Any]) -> str:
+    """Return what names a run at Weights & Biases: at most 64 letters, the same whenever and wherever it resumes."""
+    words = "-".join(str(value) for value in run.identity.values())
+    checksum = hashlib.sha256(json.dumps([run.identity, configuration], sort_keys=True).encode()).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', words)[:51]}-{checksum[:12]}"
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

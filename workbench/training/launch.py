@@ -31,6 +31,7 @@ class Machine:
         checkpoint_steps: steps between two checkpoints, besides the one after each evaluation.
         keep: whose weights are kept beside the newest checkpoint: those of the "best" evaluation, of "all" or of none
             ("last").
+        wandb: the project at Weights & Biases that gets what TensorBoard gets; None: nothing is sent there.
     """
 
     device: str | None = None
@@ -38,6 +39,7 @@ class Machine:
     compile: bool = False
     checkpoint_steps: int = 1000
     keep: str = "last"
+    wandb: str | None = None
 
 
 @contextmanager

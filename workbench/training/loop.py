@@ -22,7 +22,7 @@ from workbench.cli.progress import Progress
 from workbench.output.environment import peak_flops
 from workbench.output.storage import prepare_folder
 from workbench.training import checkpoint, metrics
-from workbench.training.events import Events
+from workbench.training.events import recorders
 from workbench.training.launch import by_process, share_buffers, share_statistics, sum_over_processes
 from workbench.training.runs import StoredRun, Trace
 from workbench.training.seeding import derived_seed, seed_everything
@@ -54,7 +54,7 @@ class Loop:
         run: names the activation and the seed.
         store: the configuration that checkpoints hold; None: neither checkpoints nor the trace are stored.
         state: the checkpoint to resume from; None: start from the first weights.
-        record: whether TensorBoard's events are written, and the task may write files after an evaluation.
+        record: whether events are written (events.py), and the task may write files after an evaluation.
 
     Raises:
         UserError: the task refuses its settings, or the checkpoint is of another model.
@@ -92,7 +92,8 @@ class Loop:
             self._restore(state)
         self.wrapped = accelerator.prepare_model(self.model)  # for gradients over all processes, if there are several
         self.record = record and accelerator.is_main_process
-        self.events = Events(run, self.reached.trace) if self.record else None
+        begun, project = state is not None, task.machine.wandb
+        self.events = recorders(run, self.reached.trace, project, store or {}, begun) if self.record else []
 
     @property
     def metrics(self) -> Sequence[metrics.Metric]:
@@ -114,8 +115,8 @@ class Loop:
         with Progress(self.steps, done=reached.step, shown=shown) as progress:
             while reached.step < self.steps and reached.diverged_at is None:
                 self._epoch(progress, after_step)
-        if self.events is not None:
-            self.events.close()
+        for each in self.events:
+            each.close()
         return reached
 
     def evaluate(self) -> dict[str, float]:
@@ -227,8 +228,8 @@ class Loop:
             self.task.after_evaluation(self.model if self.ema is None else self.ema.module, self.run, entry)
         self._keep(entry)
         self._store()
-        if self.events is not None:
-            self.events.add(entry)
+        for each in self.events:
+            each.add(entry)
 
     def _utilisation(self, samples_per_second: float) -> dict[str, float]:
         """Return the model FLOP utilisation: what part of the GPUs' peak the model's own operations take."""

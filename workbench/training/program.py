@@ -13,6 +13,7 @@ from workbench.cli import flags
 from workbench.cli.arguments import Parser, one_of
 from workbench.cli.errors import Diverged
 from workbench.cli.settings import add_settings, with_options
+from workbench.training.events import import_wandb
 from workbench.training.launch import Machine, is_main_process
 from workbench.training.run import evaluate_run, evaluation, summary, train_run
 from workbench.training.runs import StoredRun
@@ -84,6 +85,8 @@ class TrainingProgram:
             UserError: a mistake in the command line, or in what is stored or read.
         """
         options = self.parse(arguments)
+        if options.wandb is not None:
+            pass  # or say that it is missing, before any work
         spec = self.spec(options)
         task = spec.task()
         run = StoredRun(options.results, task.dataset, task.model_name, options.activation, options.seed)
@@ -106,6 +109,7 @@ class TrainingProgram:
         flags.add_results_flag(
             parser, "stored runs, each in DIR/<dataset>/<model>/<activation>", self.aliases.get("results", ())
         )
+        flags.add_wandb_flag(parser)
         if self.tested:
             parser.add_argument(
                 "--test-only", action="store_true",
@@ -172,7 +176,10 @@ class TrainingProgram:
             options.dataset, options.data, options.limit_train, options.limit_val,
             getattr(options, "bad_images", "refuse"), weights,
         )  # fmt: skip
-        machine = Machine(options.device, options.workers, options.compile, options.checkpoint_steps, options.keep)
+        machine = Machine(
+            options.device, options.workers, options.compile, options.checkpoint_steps, options.keep,
+            getattr(options, "wandb", None),
+        )  # fmt: skip
         return Spec(self.task_class, settings, source, machine, self.module)
 
     def notes(self, options: Options) -> dict[str, Any]:

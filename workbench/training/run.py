@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from workbench.cli.errors import Stopped, UserError
+from workbench.cli.progress import span
 from workbench.cli.settings import defaults
 from workbench.output.environment import describe
 from workbench.output.tables import plain_table
@@ -135,7 +139,8 @@ def summary(results: Results) -> str:
     if results["final"] is None:
         return f"diverged at {results['axis']} {results['diverged_at']}: the training loss was no finite number"
     final = _values(results, results["final"])
-    times = f"{results['train_minutes']:.2f} min training, {results['inference_minutes']:.2f} min inference"
+    train, inference = (span(60 * results[f"{name}_minutes"]) for name in ("train", "inference"))
+    times = f"{train} of training, {inference} of evaluation"
     if results["best"] is None:
         return f"final: {final}\n{times}"
     axis, at = position(results["best"])
@@ -171,16 +176,27 @@ def _claimed(
 
 
 def _announcement(loop: Loop, stored: Configuration) -> str:
-    run, task, accelerator = loop.run, loop.task, loop.accelerator
-    parameters, count = sum(each.numel() for each in loop.model.parameters()), accelerator.num_processes
-    by_epoch = f"{task.epochs} epochs of {loop.steps_per_epoch} steps"
-    return (
-        f"{run.dataset}, {run.model} ({parameters:,} parameters), {run.activation}, seed {run.seed}\n"
-        f"{task.size}\n"
-        + " ".join(f"{name}={value}" for name, value in stored.items() if name not in run.identity)
-        + f"\n{by_epoch if task.axis == 'epoch' else f'{loop.steps} steps'} with {loop.samples_per_step} {task.unit} "
-        f"each, on {accelerator.device.type} in {count} process{'es' * (count > 1)}"
-        + (f"\n{task.beginning}" if task.beginning else "")
+    """Say what is trained on what, a paragraph each."""
+    run, task, count = loop.run, loop.task, loop.accelerator.num_processes
+    parameters, threads = sum(each.numel() for each in loop.model.parameters()), torch.get_num_threads()
+    steps = f"{task.epochs} epochs of {loop.steps_per_epoch} steps" if task.axis == "epoch" else f"{loop.steps} steps"
+    settings = (f"{name}={value}" for name, value in stored.items() if name not in (*run.identity, "data"))
+    lines = {
+        "data": f"{run.dataset}: {task.size} ({stored['data']})",
+        "model": f"{run.model} ({parameters:,} parameters), {run.activation}, seed {run.seed}",
+        "weights": task.beginning,
+        "training": f"{steps} with {loop.samples_per_step} {task.unit} each",
+        "settings": " ".join(settings),
+        "machine": f"{loop.accelerator.device.type}, {count} process{'es' * (count > 1)}, {threads} CPU "
+        f"thread{'s' * (threads > 1)}",
+    }
+    return "\n".join(_paragraph(name, text) for name, text in lines.items() if text)
+
+
+def _paragraph(name: str, text: str) -> str:
+    indent = " " * 10
+    return textwrap.fill(
+        text, 120, initial_indent=f"{name:10}", subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 

@@ -87,6 +87,10 @@ class StoredRun:
     def events_path(self) -> Path:
         return self.path("tensorboard")
 
+    @property
+    def wandb_path(self) -> Path:
+        return self.path("wandb")
+
     def picture_path(self, entry: Mapping[str, Any]) -> Path:
         """Return where the picture of predictions at an evaluation is, if the task draws one."""
         axis, at = position(entry)

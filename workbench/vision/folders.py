@@ -72,7 +72,7 @@ def told(left_out: Mapping[str, int]) -> str:
 
 def _find_images(root: Path, folders: Sequence[str]) -> Listing:
     names, left_out = list[str](), Counter[str]()
-    entered = {}
+    entered = {_place(root): ""}
     for folder in filter(None, folders):
         if (same := entered.setdefault(_place(root / folder), folder)) != folder:
             raise UserError(f"{root / folder} is the same folder as {root / same}: it can be one class only")

@@ -82,14 +82,15 @@ def test_what_is_learned_does_not_depend_on_the_validation_part(program, tmp_pat
     assert one["train.bin"] == two["train.bin"] and one["val.bin"] != two["val.bin"]
 
 
-@pytest.mark.parametrize("size", [1, 7, 20, 10_000])
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
 def test_pieces_joined_are_the_text(monkeypatch, size):
     monkeypatch.setattr(prepare_text, "_PIECE", size)
     for text in [BOOK, BOOK.replace("\n", " "), *TEXTS.values()]:
         parts = prepare_text.pieces(text)
         assert "".join(parts) == text
-        assert all(part.endswith("\n") and len(part) > size for part in parts[:-1])
-        assert len(parts) == 1 or all(len(part) <= size + 73 for part in parts[:-1])
+        assert all(size <= len(part) <= 2 * size for part in parts[:-1])
+        if text == BOOK and size >= 100:  # its lines are shorter
+            assert all(part.endswith("\n") and size < len(part) <= size + 73 for part in parts[:-1])
 
 
 def test_pieces_of_more_than_a_mebibyte():

@@ -37,8 +37,8 @@ def test_a_run_of_the_documented_command(text, program, tmp_path):
     results, trace, state = stored(tmp_path / "results", 3, "tiny_stories/baby_gpt/GELU")
     tokens, meta = open_tokens(text), json.loads((text / "meta.json").read_text())
     assert results["parameters"] == closed_form(64, 16, 2, 32, False)
-    assert f"tiny_stories, baby_gpt ({results['parameters']:,} parameters), GELU, seed 3" in out
-    assert "12 steps with 192 tokens each, on cpu in 1 process" in out
+    assert f"model     baby_gpt ({results['parameters']:,} parameters), GELU, seed 3\n" in out
+    assert "training  12 steps with 192 tokens each\n" in out and "machine   cpu, 1 process, " in out
     assert results["tokens_per_second"] == pytest.approx(12 * 192 / (60 * results["train_minutes"]))
     checksums = f"{meta['train']['crc32']}-{meta['val']['crc32']}"
     assert results["configuration"].items() >= tokens.identity.items() | {
