@@ -1,3 +1,11 @@
+"""Command lines, beyond what every program is tested with."""
+
+import argparse
+
+import pytest
+
+from workbench.cli.arguments import Parser, positive_int
+from workbench.cli.errors import UserError
 
 
 def test_a_switch_takes_true_and_false():
