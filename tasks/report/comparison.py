@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from golu.activations import available_activations, compared_activations
-from tasks.report.reading import Run
 from workbench.output.estimates import Estimate, estimate, paired_difference
 from workbench.output.statistics import common_seeds, compare_pairs
 from workbench.training.metrics import Metric
+from workbench.training.reading import Run
 
 
 @dataclass(frozen=True)

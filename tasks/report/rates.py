@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.report.comparison import Comparison, in_order
-from tasks.report.reading import Run
 from workbench.output.estimates import Estimate, estimate
 from workbench.training.metrics import Metric
+from workbench.training.reading import Run
 from workbench.training.runs import SEARCH_SEED
 
 SHOWN = 3  # settings in a label

@@ -154,8 +154,8 @@ def add_wandb_flag(parser: Parser) -> None:
     """Add --wandb, which sends what TensorBoard gets to Weights & Biases too."""
     parser.add_argument(
         "--wandb", nargs="?", const="golu", metavar="PROJECT",
-        help="send every evaluation to Weights & Biases too, to PROJECT or else to golu; with WANDB_MODE=offline in "
-        "the environment it is stored in the run's folder instead (needs the package wandb; default: not sent)",
+        help="send every evaluation to Weights & Biases too, to PROJECT or else to golu (needs the package wandb); "
+        "with WANDB_MODE=offline in the environment it is stored in the run's folder instead (default: not sent)",
     )  # fmt: skip
 
 

@@ -117,10 +117,10 @@ class WandbEvents:
         self, run: StoredRun, trace: Trace, project: str, configuration: Mapping[str, Any], begun: bool
     ) -> None:
         self._wandb, self._stored, self._failed = import_wandb(), run, False
-        run.wandb_path.mkdir(parents=True, exist_ok=True)
         # what was stored offline takes, when it is synced, the place of what was there: it is written whole
         resume = "allow" if begun and os.environ.get("WANDB_MODE") != "offline" else None
         try:
+            run.wandb_path.mkdir(parents=True, exist_ok=True)
             self._run = self._wandb.init(
                 project=project, id=wandb_id(run, configuration), resume=resume, name=run.title,
                 group=f"{run.dataset}, {run.model}", config=dict(configuration), dir=str(run.wandb_path),
@@ -139,9 +139,12 @@ class WandbEvents:
         """Send one evaluation, with its picture if there is one."""
         values = {name: value for name, value in entry.items() if value is not None}
         picture = self._stored.picture_path(entry)
-        if picture.exists():
-            values["pictures"] = self._wandb.Image(str(picture))
-        self._try(lambda: self._run.log(values, step=position(entry)[1], commit=True))
+
+        def send() -> None:
+            pictures = {"pictures": self._wandb.Image(str(picture))} if picture.exists() else {}
+            self._run.log(values | pictures, step=position(entry)[1], commit=True)
+
+        self._try(send)
 
     def close(self) -> None:
         """Send what is left, and end the run there."""

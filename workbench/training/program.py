@@ -86,7 +86,7 @@ class TrainingProgram:
         """
         options = self.parse(arguments)
         if options.wandb is not None:
-            pass  # or say that it is missing, before any work
+            import_wandb()  # or say that it is missing, before any work
         spec = self.spec(options)
         task = spec.task()
         run = StoredRun(options.results, task.dataset, task.model_name, options.activation, options.seed)
