@@ -12,15 +12,8 @@ from tasks.diffusion.comparison import compare, record, require_enough, table
 from tasks.diffusion.features import INCEPTION_FEATURES, inception_extractor
 from tasks.diffusion.pictures import DATA_HELP
 from tasks.diffusion.real import open_same, read_images
-from tasks.diffusion.sampling import (
-    BATCH,
-    add_sampling_flags,
-    draw,
-    first_noise,
-    load,
-    sampler_of,
-    to_pixels,
-)
+from tasks.diffusion.sampling import BATCH, draw, first_noise, to_pixels
+from tasks.diffusion.trained import add_sampling_flags, load, sampler_of
 from workbench.cli import flags
 from workbench.cli.arguments import Parser, one_of, positive_int
 from workbench.cli.errors import UserError, run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from golu import get_activation_function
 from tasks.diffusion.models import noise_of
-from tasks.diffusion.sampling import Trained, add_model_flags, load
+from tasks.diffusion.trained import Trained, add_model_flags, load
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 from workbench.output.storage import prepare_folder

@@ -9,17 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tasks.diffusion.sampling import (
-    BATCH,
-    Sampler,
-    Trained,
-    add_sampling_flags,
-    draw,
-    first_noise,
-    load,
-    sampler_of,
-    to_pixels,
-)
+from tasks.diffusion.sampling import BATCH, Sampler, draw, first_noise, to_pixels
+from tasks.diffusion.trained import Trained, add_sampling_flags, load, sampler_of
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.cli.progress import Progress

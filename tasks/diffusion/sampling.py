@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from golu import available_activations
-from golu.activations import unknown_name
-from tasks.diffusion.models import build_unet, noise_of
+from tasks.diffusion.models import noise_of
 from tasks.diffusion.settings import Settings
-from workbench.cli import flags
-from workbench.cli.arguments import Parser, one_of, positive_int
 from workbench.cli.errors import UserError
-from workbench.cli.settings import from_configuration
-from workbench.training.checkpoint import read_trained
 from workbench.training.seeding import generator_for
 
 if TYPE_CHECKING:
@@ -60,51 +52,6 @@ class Sampler:
 def largest_divisor(number: int, most: int) -> int:
     """Return the largest divisor of `number` that is not above `most`."""
     return next(each for each in range(min(number, most), 0, -1) if number % each == 0)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Hold a trained model, for evaluation, and what its checkpoint says of it.
-
-    Args:
-        averaged: whether its weights are the moving average of the trained ones.
-    """
-
-    model: nn.Module
-    settings: Settings
-    configuration: dict[str, Any]
-    image_channels: int
-    averaged: bool
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Return the shape of an image: channels, height, width."""
-        return self.image_channels, self.settings.image_size, self.settings.image_size
-
-
-def load(path: Path, averaged: bool | None = None) -> Trained:
-    """Load the model of a checkpoint of tasks.diffusion.train_ddp.
-
-    Args:
-        averaged: whether to take the moving average of its weights; None: if there is one.
-
-    Raises:
-        UserError: it is missing, broken, of another task, of an unknown activation, or has no moving average.
-    """
-    state: dict[str, Any] = read_trained(path)
-    if averaged and not state.get("ema"):
-        raise UserError(f"{path} has no moving average of the weights: it was trained without --ema-decay")
-    try:
-        configuration, channels = state["configuration"], state["extras"]["image_channels"]
-        settings, activation = from_configuration(configuration, Settings), configuration["activation"]
-        if activation not in available_activations():
-            raise UserError(f"{path}: {unknown_name('activation', activation, available_activations())}")
-        model = build_unet(settings, channels, activation)
-        average = bool(state["ema"]) if averaged is None else averaged
-        model.load_state_dict(state["ema"] if average else state["model"])
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is no checkpoint of tasks.diffusion.train_ddp") from error
-    return Trained(model.eval(), settings, configuration, channels, average)
 
 
 def first_noise(seed: int, numbers: Iterable[int], shape: Sequence[int]) -> Tensor:
@@ -159,39 +106,3 @@ def draw(
 def to_pixels(images: Tensor) -> Tensor:
     """Make images from -1 to 1 uint8, on the CPU; what is beyond is cut off."""
     return images.add(1).mul(127.5).round().clamp(0, 255).byte().cpu()
-
-
-def add_model_flags(parser: Parser) -> None:
-    """Add the flags that say which model is taken."""
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="checkpoint of a training with tasks.diffusion.train_ddp",
-        **flags.REQUIRED,
-    )  # fmt: skip
-    flags.add_average_flag(parser)
-
-
-def add_sampling_flags(parser: Parser) -> None:
-    """Add the flags that say which model draws, and how."""
-    add_model_flags(parser)
-    parser.add_argument(
-        "--sampler", type=one_of("sampler", SAMPLERS), default="ddim", metavar="NAME",
-        help="how images are drawn: ddim (no noise is added, few steps suffice) or ddpm (noise is added in each step)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--steps", type=positive_int, metavar="N",
-        help="steps of the sampler, a divisor of those of the training (default: 50 of ddim, all of ddpm)",
-    )  # fmt: skip
-    flags.add_seed_flag(parser, "seed of the noise: the same seed gives the same images, however many are drawn")
-    flags.add_device_flag(parser)
-
-
-def sampler_of(options: argparse.Namespace, settings: Settings) -> Sampler:
-    """Return the sampler that the flags describe.
-
-    Raises:
-        UserError: its steps do not divide those of the training.
-    """
-    usual = {"ddim": largest_divisor(settings.timesteps, DDIM_STEPS), "ddpm": settings.timesteps}
-    sampler = Sampler(options.sampler, options.steps or usual[options.sampler])
-    sampler.scheduler(settings)
-    return sampler

@@ -21,8 +21,8 @@ Tokenise text files, joined as they are, into train.bin and val.bin, the last pa
   python -m tasks.gpt.prepare_text --input book.txt other.txt --output data/books"""
 
 _PIECE = 2**20  # characters that are tokenised at once, at least
-_PLACES = [  # where a line may be cut: no vocabulary joins what is on both sides
-    re.compile(r"(?<=\S)(?= \S)"),
+_PLACES = [  # where a text may be cut: the tokens of the parts are those of the whole, in each kind of vocabulary
+    re.compile(r"(?=\s\S)"),  # a space or line end that a word comes after: it begins the word, or is a word of its own
     re.compile(r"(?<=[^\W_])(?=[^\w\s])"),  # a letter or digit before a mark
 ]
 VOCABULARY, VOCABULARY_SIZE, VAL_FRACTION = "bpe", 1024, 0.1
@@ -115,7 +115,7 @@ def embedded() -> str:
 def pieces(text: str) -> list[str]:
     """Split the text into pieces of one to two mebibytes; joined they are the text.
 
-    They end at the end of a line or, if none is near, where no word goes on; a word that is longer than that is cut.
+    They end where a word does or, if there is no space near, before a mark; a word that is longer than that is cut.
     """
     parts, start = [], 0
     while start < len(text):
@@ -126,8 +126,6 @@ def pieces(text: str) -> list[str]:
 
 
 def _end_of_piece(text: str, least: int, most: int) -> int:
-    if line := text.find("\n", least, most) + 1:
-        return line
     if len(text) <= most:
         return len(text)
     found = (place.search(text, least, most) for place in _PLACES)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tasks.gpt.model import GPT
-from tasks.gpt.settings import Settings
-from tasks.gpt.task import build_model
-from tasks.gpt.vocabularies import Vocabulary, described
+from tasks.gpt.train import PROGRAM
+from tasks.gpt.vocabularies import Tokens, Vocabulary, described
 from workbench.cli import flags
 from workbench.cli.arguments import Parser, non_negative_float, positive_int
 from workbench.cli.errors import UserError, run
-from workbench.cli.settings import from_configuration
-from workbench.training.checkpoint import read_trained
 from workbench.training.launch import chosen_device
 from workbench.training.seeding import seed_everything
+from workbench.training.trained import own_checkpoint, trained
 
 DESCRIPTION = """\
 Have a trained model continue a text. The checkpoint has all that it takes: weights, recipe and vocabulary.
@@ -36,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="checkpoint of a training with tasks.gpt.train",
     )  # fmt: skip
     parser.add_argument(
-        "--start", default="\n", metavar="TEXT", help="text that the model continues (default: a new line)"
-    )
+        "--start", metavar="TEXT",
+        help="text that the model continues (default: a line end, or in a vocabulary without one a space, or its first "
+        "character)",
+    )  # fmt: skip
     parser.add_argument("--num-samples", type=positive_int, default=1, metavar="N", help="number of texts to draw")
     parser.add_argument("--max-new-tokens", type=positive_int, default=200, metavar="N", help="tokens drawn per text")
     parser.add_argument(
@@ -51,11 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = chosen_device(options.device)
     model, vocabulary = load(options.checkpoint)
     model = model.to(device)
-    if any("\ud800" <= each <= "\udfff" for each in options.start):  # what Python makes of other bytes
-        raise UserError("--start is no text in UTF-8")
-    start = vocabulary.encode(options.start)
-    if not len(start):
-        raise UserError("--start is empty: give it at least a character")
+    start = start_of(vocabulary, options.start)
     seed_everything(options.seed)
     tokens = torch.tensor(start.astype(int), device=device).expand(options.num_samples, -1)
     texts = generate(model, tokens, options.max_new_tokens, vocabulary.size, options.temperature, options.top_k)
@@ -71,16 +68,28 @@ def load(path: Path) -> tuple[GPT, Vocabulary]:
     Raises:
         UserError: it is missing, broken, or of another task.
     """
-    state: dict[str, Any] = read_trained(path)
-    try:
-        configuration = state["configuration"]
-        settings = from_configuration(configuration, Settings)
-        model = build_model(settings, configuration["vocabulary_size"], configuration["activation"])
-        model.load_state_dict(state["model"])
-        description = state["extras"]["vocabulary"]
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(f"{path} is no checkpoint of tasks.gpt.train") from error
-    return model.eval(), described(description)
+    checkpoint = own_checkpoint(path, PROGRAM)
+    _, model = trained(checkpoint, torch.device("cpu"))
+    assert isinstance(model, GPT)
+    return model, described(checkpoint.state["extras"]["vocabulary"])
+
+
+def start_of(vocabulary: Vocabulary, given: str | None) -> Tokens:
+    """Return the tokens of a text to continue; None: those of the first of a line end or a space that there is.
+
+    Raises:
+        UserError: the text is empty, no UTF-8, or has a character that the vocabulary has not.
+    """
+    if given is None:
+        for text in ("\n", " "):
+            with contextlib.suppress(UserError):
+                return vocabulary.encode(text)
+        return np.zeros(1, np.uint16)
+    if any("\ud800" <= each <= "\udfff" for each in given):  # what Python makes of other bytes
+        raise UserError("--start is no text in UTF-8")
+    if not given:
+        raise UserError("--start is empty: give it at least a character")
+    return vocabulary.encode(given)
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 
+from tasks.image_classification.unpacked import UNPACKED, archives_in, complete, count, summary
 from workbench.cli.arguments import Parser, positive_int
 from workbench.cli.errors import UserError, resumable, run
 from workbench.cli.flags import REQUIRED
@@ -77,6 +78,7 @@ def set_up(folder: Path, workers: int, skip_checksum: bool) -> None:
     images = unpack_all(folder, parts, workers, expected)
     if changed := sorted(dict(images.items() ^ count(folder).items())):
         raise UserError(f"{folder}: {changed[0]} has changed since it was unpacked: delete it, and run this again")
+    write_json(folder / UNPACKED, {"images": images})
     (folder / UNPACKING).unlink()
     took = time.monotonic() - start
     print(f"{FOLDER}: {summary(images)}, in {f'{took / 60:.0f} min' if took >= 100 else f'{took:.0f} s'}")
@@ -95,8 +97,9 @@ def begin(folder: Path) -> dict[str, list[int]]:
     write_json(folder / UNPACKING, {"verified": verified})
     for partial in folder.glob(".partial-*"):
         shutil.rmtree(partial)
-    for temporary in [*folder.glob(f".{UNPACKING}.*.tmp"), *folder.glob(".meta.bin.*.tmp")]:  # of write_bytes
-        temporary.unlink()
+    for written in (UNPACKING, UNPACKED, "meta.bin"):
+        for temporary in folder.glob(f".{written}.*.tmp"):  # of write_bytes
+            temporary.unlink()
     return verified
 
 
@@ -107,48 +110,16 @@ def write_meta(folder: Path, words: dict[str, tuple[str, ...]], labels: list[str
     write_bytes(folder / "meta.bin", content.getvalue())
 
 
-# What is there
-
-
-def complete(folder: Path) -> dict[str, int] | None:
-    """As `count`, if all is unpacked, by this program or by torchvision, as far as counting tells; else None."""
-    from torchvision.datasets.imagenet import load_meta_file
-
-    needed = [folder / "meta.bin", folder / "train", folder / "val"]
-    if (folder / UNPACKING).exists() or not all(each.exists() for each in needed):
-        return None
-    try:
-        words, labels = load_meta_file(folder)
-    except Exception:  # torch.load raises whatever it meets in a broken file, which will be written anew
-        return None
-    images = count(folder)
-    whole = images.keys() == {*words, "val"} and all(images.values()) and images["val"] == len(labels)
-    return images if whole else None
-
-
-def count(folder: Path) -> dict[str, int]:
-    """The number of images of each class for training, and of all classes for validation as "val"."""
-    train = {each.name: sum(1 for _ in each.glob("*.JPEG")) for each in (folder / "train").iterdir() if each.is_dir()}
-    return train | {"val": sum(1 for _ in (folder / "val").glob("*/*.JPEG"))}
-
-
-def summary(images: dict[str, int]) -> str:
-    train = sum(images.values()) - images["val"]
-    return f"{len(images) - 1} classes, {train} training and {images['val']} validation images"
+# Reading the archives
 
 
 def find_archives(folder: Path) -> list[Path]:
     """The archives: devkit, validation, training."""
-    from torchvision.datasets.imagenet import ARCHIVE_META
-
-    archives = [folder / ARCHIVE_META[each][0] for each in ("devkit", "val", "train")]
+    archives = archives_in(folder)
     if missing := ", ".join(each.name for each in archives if not each.is_file()):
         lacks = f"{folder} lacks" if folder.is_dir() else f"there is no folder {folder}, and so no"
         raise UserError(f"{lacks} {missing}: download from {URL} after registering, and put them, unopened, there")
     return archives
-
-
-# Reading the archives
 
 
 def compare_checksums(archives: list[Path], verified: dict[str, list[int]]) -> None:

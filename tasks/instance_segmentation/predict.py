@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tasks.object_detection.predict import build, find
+from tasks.instance_segmentation.train import PROGRAM as TRAINING
+from tasks.object_detection.predict import find
 from workbench.cli.errors import run
 from workbench.vision.coco.prediction import PredictionProgram
 
@@ -14,9 +15,9 @@ Draw the objects that a detector finds in images, with their masks, and write th
 
 PROGRAM = PredictionProgram(
     module="tasks.instance_segmentation.predict",
+    training=TRAINING,
     description=DESCRIPTION,
     checkpoint=Path("results/scenes/maskrcnn_resnet10_fpn/GoLU/checkpoint_0.pth"),
-    build=build,
     find=find,
 )
 main = PROGRAM.main

@@ -8,11 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tasks.object_detection.models import detector
-from tasks.object_detection.settings import Settings
 from tasks.object_detection.task import objects_of
+from tasks.object_detection.train import PROGRAM as TRAINING
 from workbench.cli.errors import run
-from workbench.cli.settings import from_configuration
 from workbench.vision.coco.drawing import draw_objects
 from workbench.vision.coco.prediction import Found, PredictionProgram
 from workbench.vision.coco.results import results_of
@@ -22,13 +20,6 @@ Draw what a detector finds in images, and write it in COCO's format. The checkpo
 
   python -m tasks.object_detection.predict photo.jpg \\
       --checkpoint results/scenes/fasterrcnn_resnet10_fpn/GoLU/checkpoint_0.pth"""
-
-
-def build(configuration: Mapping[str, Any], categories: Mapping[int, str]) -> nn.Module:
-    """Make the detector of a checkpoint, with random weights."""
-    settings = from_configuration(configuration, Settings)
-    pretrained = settings.pretrained or configuration["backbone"] is not None
-    return detector(settings, max(categories) + 1, configuration["activation"], pretrained)
 
 
 def find(model: nn.Module, image: Tensor, names: Mapping[int, str], _: Mapping[str, Any], least: float) -> Found:
@@ -44,9 +35,9 @@ def find(model: nn.Module, image: Tensor, names: Mapping[int, str], _: Mapping[s
 
 PROGRAM = PredictionProgram(
     module="tasks.object_detection.predict",
+    training=TRAINING,
     description=DESCRIPTION,
     checkpoint=Path("results/scenes/fasterrcnn_resnet10_fpn/GoLU/checkpoint_0.pth"),
-    build=build,
     find=find,
 )
 main = PROGRAM.main

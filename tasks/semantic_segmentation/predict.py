@@ -9,10 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tasks.semantic_segmentation.models import segmenter
-from tasks.semantic_segmentation.settings import Settings
+from tasks.semantic_segmentation.train import PROGRAM as TRAINING
 from workbench.cli.errors import run
-from workbench.cli.settings import from_configuration
 from workbench.vision.coco.drawing import draw_classes
 from workbench.vision.coco.prediction import Found, PredictionProgram
 from workbench.vision.coco.results import region
@@ -23,11 +21,6 @@ Draw the class of each pixel of images, and write the region of each class in CO
 
   python -m tasks.semantic_segmentation.predict photo.jpg \\
       --checkpoint results/scenes/lraspp_resnet10/GoLU/checkpoint_0.pth"""
-
-
-def build(configuration: Mapping[str, Any], categories: Mapping[int, str]) -> nn.Module:
-    """Make the model of a checkpoint, with random weights."""
-    return segmenter(from_configuration(configuration, Settings), len(categories) + 1, configuration["activation"])
 
 
 def find(model: nn.Module, image: Tensor, names: Mapping[int, str], settings: Mapping[str, Any], _: float) -> Found:
@@ -41,9 +34,9 @@ def find(model: nn.Module, image: Tensor, names: Mapping[int, str], settings: Ma
 
 PROGRAM = PredictionProgram(
     module="tasks.semantic_segmentation.predict",
+    training=TRAINING,
     description=DESCRIPTION,
     checkpoint=Path("results/scenes/lraspp_resnet10/GoLU/checkpoint_0.pth"),
-    build=build,
     find=find,
     scored=False,
 )

@@ -14,13 +14,14 @@ from PIL import Image
 from tasks.instance_segmentation import predict as instance_prediction
 from tasks.object_detection import predict as object_prediction
 from tasks.semantic_segmentation import predict as pixel_prediction
-from tasks.table import program_of
+from tasks.table import checkpoint_of, program_of
 from tests.conftest import TORCHRUN, in_processes
 from workbench.training.launch import launched
 from workbench.training.loop import Loop
 from workbench.training.runs import StoredRun
 from workbench.training.seeding import derived_seed, seed_everything
 from workbench.training.task import opened
+from workbench.training.trained import trained as load_trained
 from workbench.vision.coco.scenes import write_scenes
 
 SMALL = {
@@ -261,7 +262,8 @@ def test_an_image_that_cannot_be_read_has_no_objects_to_find(data, trained, tmp_
         code, _, err = program(program_of(task), *arguments(task, tmp_path / name, tmp_path / f"r_{name}", more))
         assert code == 0 and (f"{image.name} is no image that can be read" in err) == (name == "broken")
         final = json.loads(the("results_0.json", tmp_path / f"r_{name}").read_text())["final"]
-        found.append({key: value for key, value in final.items() if "second" not in key})
+        assert final["unreadable_val"] == (name == "broken")
+        found.append({key: value for key, value in final.items() if "second" not in key and "unreadable" not in key})
     assert found[0] == found[1]
 
 
@@ -377,8 +379,8 @@ def test_predictions_of_detectors_are_what_the_model_gives(trained, data, tmp_pa
     checkpoint = the("checkpoint_0.pth", trained / "own/fasterrcnn_resnet10_fpn")
     image = min((data / "own/val2017").iterdir())
     state = torch.load(checkpoint, weights_only=True)
-    model = object_prediction.build(state["configuration"], state["extras"]["categories"]).eval()
-    model.load_state_dict(state["model"])
+    _, model = load_trained(checkpoint_of(checkpoint), torch.device("cpu"))
+    assert all(torch.equal(each, state["model"][name]) for name, each in model.state_dict().items())
     with torch.inference_mode():
         (output,) = model([torch.from_numpy(np.array(Image.open(image))).permute(2, 0, 1) / 255])
     least = float(output["scores"].median())

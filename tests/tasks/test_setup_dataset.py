@@ -16,6 +16,7 @@ from torchvision.datasets import ImageFolder, ImageNet
 from torchvision.datasets import imagenet as torchvision_imagenet
 
 from tasks.image_classification import setup_dataset
+from tasks.image_classification.unpacked import UNPACKED
 from tests.imagenet_miniature import DEVKIT, META, TRAIN, VAL, jpeg, pack, train_names, val_names, write_archives
 from tests.tasks.forked import disk_full_after, forked, kill_at
 
@@ -77,9 +78,10 @@ def expected(wnids=(FIRST, SECOND, THIRD), train_per_class=4, val=5):
 
 
 def images(folder):
-    """As `tree`, of the images only; asserts that there is nothing else but meta.bin."""
+    """As `tree`, of the images only; asserts that there is nothing else but meta.bin, and a note of this program."""
     files = tree(folder)
     assert files.pop("meta.bin")
+    files.pop(UNPACKED, None)
     return files
 
 
@@ -93,7 +95,7 @@ def test_the_folder_holds_what_was_packed_and_nothing_else(folder, call, workers
     said = "[100%, 0:00 left] 4 of 4 folders are complete\nimagenet_1k: 3 classes, 12 training and 5 validation images"
     assert re.fullmatch(re.escape(said) + r", in \d+ s\n", out)
     assert images(folder) == expected()
-    assert {each.name for each in folder.iterdir()} == {TRAIN, VAL, DEVKIT, "meta.bin", "train", "val"}
+    assert {each.name for each in folder.iterdir()} == {TRAIN, VAL, DEVKIT, UNPACKED, "meta.bin", "train", "val"}
 
 
 def test_torchvision_opens_both_splits(folder, call):
@@ -130,12 +132,72 @@ def test_again_when_all_is_done(folder, call):
     assert {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]} == before
 
 
-def test_a_class_without_images_is_not_complete(folder, call):
+def without_archives(folder):
+    for name in (TRAIN, VAL, DEVKIT):
+        (folder / name).unlink()
+
+
+CLASS = f"train/{SECOND}"
+# what is deleted -> a pattern, how many that match it, and the line: where, how many there are, how many there were
+LOST = {
+    "an image": (f"{CLASS}/*", 1, CLASS, 3, 4),
+    "a class's images": (f"{CLASS}/*", 4, CLASS, 0, 4),
+    "a class": (CLASS, 1, CLASS, 0, 4),
+    "an image for validation": ("val/*/*", 1, "val", 4, 5),
+    "a class for validation": (f"val/{SECOND}", 1, "val", 3, 5),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_folder_that_lacks_images_is_not_complete(folder, call, name):
+    pattern, lost, place, found, had = LOST[name]
     call(OWN)
-    for path in (folder / "train" / SECOND).iterdir():
-        path.unlink()
-    (folder / TRAIN).unlink()
-    assert f"imagenet_1k lacks {TRAIN}: download" in call(OWN)[2]
+    for path in sorted(folder.glob(pattern))[:lost]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    without_archives(folder)
+    before = tree(folder)
+    advice = f"delete it, put {DEVKIT}, {VAL}, {TRAIN} into {folder}, and run this again"
+    line = f"error: {folder / place} has {found} images, but had {had} when it was unpacked: {advice}\n"
+    assert call(OWN) == (2, "", line)
+    assert tree(folder) == before
+
+
+def test_a_hidden_folder_is_no_class(folder, call):
+    (folder / "train/.ipynb_checkpoints").mkdir(parents=True)
+    assert call(OWN)[0] == 0
+    without_archives(folder)
+    assert "3 classes, 12 training and 5 validation images; complete already" in call(OWN)[1]
+
+
+def test_what_the_line_says_makes_it_whole(folder, call):
+    call(OWN)
+    next((folder / "train" / SECOND).iterdir()).unlink()
+    code, out, err = call(OWN)  # the archives are there
+    assert (code, out) == (2, "")
+    assert err == f"error: {folder}/train/{SECOND} is not what {TRAIN} holds: delete it to have it unpacked again\n"
+    shutil.rmtree(folder / "train" / SECOND)
+    assert call(OWN)[0] == 0 and images(folder) == expected()
+    assert "complete already" in call(OWN)[1]
+
+
+@pytest.mark.parametrize("note", [None, "", "{}", '{"images": 3}'])
+def test_without_a_note_the_archives_tell_how_many_images_there_are(folder, call, note):
+    """As in a folder that torchvision, or an earlier version, has unpacked."""
+    call(OWN)
+    (folder / UNPACKED).unlink() if note is None else (folder / UNPACKED).write_text(note)
+    lost = next((folder / "train" / SECOND).iterdir())
+    content = lost.read_bytes()
+    lost.unlink()
+    assert f"{SECOND} is not what {TRAIN} holds" in call(OWN)[2]
+    lost.write_bytes(content)
+    code, out, _ = call(OWN)
+    assert code == 0 and "complete already" not in out
+    assert "complete already" in call(OWN)[1]
+    (folder / UNPACKED).unlink()
+    without_archives(folder)
+    assert "complete already" in call(OWN)[1]  # nothing tells
+    lost.parent.rename(lost.parent.with_name("elsewhere"))
+    assert f"imagenet_1k lacks {DEVKIT}, {VAL}, {TRAIN}: download" in call(OWN)[2]
 
 
 @pytest.mark.parametrize("lost", ["meta.bin", f"train/{SECOND}", "val"])

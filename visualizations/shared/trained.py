@@ -91,7 +91,7 @@ def _train(runs: list[StoredRun], data: Path) -> None:
         print(f"training {len(missing)} models of {runs[0].model} on {QUICK}, kept in {runs[0].results}", flush=True)
     recipe = RECIPES[runs[0].model]
     settings = shortened(replace(recipe, epochs=EPOCHS, batch_size=BATCH_SIZE, augment=False), recipe)
-    spec = Spec(SmallImages, settings, Source(QUICK, data), Machine("cpu"))
+    spec = Spec(SmallImages, settings, Source(QUICK, data), Machine("cpu"), "tasks.small_poc.main")
     complete([Planned(run, spec) for run in runs], _outcome, cores())
 
 

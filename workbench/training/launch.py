@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.cli.errors import UserError
+from workbench.training.faults import explained
 from workbench.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
         device: "cpu", "cuda", or None for CUDA where there is one.
 
     Raises:
-        UserError: CUDA is asked for, and there is none.
+        UserError: CUDA is asked for, and there is none; or as `explained`.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -62,7 +63,8 @@ def launched(device: str | None = None) -> Iterator[Accelerator]:
     else:
         torch.backends.cudnn.benchmark = True
     try:
-        yield accelerator
+        with explained():
+            yield accelerator
     finally:
         accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)  # a later run in this process starts afresh

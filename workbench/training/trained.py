@@ -79,7 +79,7 @@ class Checkpoint:
         try:
             model.load_state_dict(self.weights)
         except (RuntimeError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.path} is of another model than {self.program.module} makes now") from error
+            raise UserError(f"{self.path} is no checkpoint of {self.program.module}") from error
         return model.eval()
 
 
@@ -97,8 +97,23 @@ def open_checkpoint(path: Path, programs: Programs, averaged: bool | None = None
         raise UserError(f"{path} has no moving average of the weights: it was trained without one")
     if not {"program", "source", "extras", "configuration"} <= state.keys():
         raise UserError(f"{path} does not say which program trained it: it is of an earlier version")
-    averaged = bool(state["ema"]) if averaged is None else averaged
+    averaged = bool(state.get("ema")) if averaged is None else averaged
     return Checkpoint(path, state, programs(state["program"]), averaged)
+
+
+def own_checkpoint(path: Path, program: TrainingProgram, averaged: bool | None = None) -> Checkpoint:
+    """Read a checkpoint that this program has written; the rest as in `open_checkpoint`.
+
+    Raises:
+        UserError: another program has.
+    """
+
+    def only(module: str) -> TrainingProgram:
+        if module != program.module:
+            raise UserError(f"{path} is no checkpoint of {program.module}: {module} has written it")
+        return program
+
+    return open_checkpoint(path, only, averaged)
 
 
 def trained(checkpoint: Checkpoint, device: torch.device) -> tuple[Task, nn.Module]:
@@ -110,7 +125,7 @@ def trained(checkpoint: Checkpoint, device: torch.device) -> tuple[Task, nn.Modu
     try:
         task = checkpoint.task(device)
         return task, checkpoint.model(task)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{checkpoint.path} is no checkpoint of {checkpoint.program.module}") from error
 
 

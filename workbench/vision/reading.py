@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from workbench.cli.errors import UserError
+from workbench.training.faults import batches_of
 from workbench.training.sampling import Sampling
 from workbench.training.seeding import derived_seed, seed_everything
 
@@ -109,7 +110,8 @@ class FromFiles:
     Args:
         train, val: the pictures of each split.
         joins: make a sample of a training picture, and of one for validation.
-        workers: processes that read ahead, for training and for validation; 0: none.
+        workers: processes that read ahead, for training and for validation; 0: none. Should one be killed, reading
+            raises a UserError.
         skip_broken: leave out files that are no image, naming each once, instead of stopping at the first.
         collate: makes a batch of samples.
         val_batch: images of a batch for validation; None: as in training.
@@ -166,7 +168,7 @@ class FromFiles:
 
     def _read(self, which: int, keys: Iterator[list[tuple[int, int]]]) -> Iterator[Batch]:
         self._keys[which].batches = keys
-        for batch, broken in self._loaders[which]:
+        for batch, broken in batches_of(self._loaders[which]):
             for each in broken:
                 self._report(which, each)
             yield None if batch is None else on_device(batch, self._device)

@@ -15,9 +15,10 @@ from tasks.diffusion.features import Extractor, features_of
 from tasks.diffusion.models import build_unet
 from tasks.diffusion.pictures import open_pictures
 from tasks.diffusion.real import read_images
-from tasks.diffusion.sampling import Sampler, draw, first_noise, load, to_pixels
+from tasks.diffusion.sampling import Sampler, draw, first_noise, to_pixels
 from tasks.diffusion.scores import scores
 from tasks.diffusion.settings import Settings
+from tasks.diffusion.trained import load
 from workbench.cli.errors import UserError
 from workbench.cli.settings import configuration
 from workbench.output.pictures import grid
@@ -40,7 +41,11 @@ def results(tmp_path_factory):
     data = {"limit_train": 100, "limit_val": 140, "data": open_pictures("digits", folder, 100, 140).fingerprint()}
     seed_everything(0)
     models = [build_unet(SMALL, 1, "GoLU").state_dict() for _ in range(2)]
-    state = {"configuration": run.identity | data | configuration(SMALL) | {"bad_images": "refuse"}}
+    state = {
+        "configuration": run.identity | data | configuration(SMALL) | {"bad_images": "refuse"},
+        "program": "tasks.diffusion.train_ddp",
+        "source": {"dataset": "digits", "data": str(folder)},
+    }
     run.folder.mkdir(parents=True)
     save(run.checkpoint_path, state | {"model": models[0], "ema": models[1], "extras": {"image_channels": 1}})
     return folder
@@ -222,11 +227,14 @@ UNFIT = {
         lambda state: state["model"]["conv_in.bias"].fill_(torch.nan),
         "is of a training that diverged: its weights are no numbers",
     ),
-    "another task's": (lambda state: state.pop("extras"), OTHER),
+    "another task's": (
+        lambda state: state.update(program="tasks.gpt.train"),
+        f"{OTHER}: tasks.gpt.train has written it",
+    ),
     "another model's": (lambda state: state["configuration"].update(channels=[4, 4]), OTHER),
     "without an average": (
         lambda state: state.update(ema=None),
-        "has no moving average of the weights: it was trained without --ema-decay",
+        "has no moving average of the weights: it was trained without one",
     ),
 }
 

@@ -13,7 +13,8 @@ from torchvision.transforms.functional import pil_to_tensor
 from golu import GoLU, find_activations
 from tasks.diffusion import export, sample, train_ddp
 from tasks.diffusion.models import build_unet
-from tasks.diffusion.sampling import Sampler, draw, first_noise, load
+from tasks.diffusion.sampling import Sampler, draw, first_noise
+from tasks.diffusion.trained import load
 from tests.celeba_miniature import write
 from workbench.cli.errors import UserError
 from workbench.output.pictures import grid
@@ -150,7 +151,6 @@ def test_mistakes_in_sampling(called, checkpoint, tmp_path):
     changes = {
         "other": lambda: state | {"model": {"weight": torch.zeros(3)}, "ema": None},
         "size": lambda: state | {"configuration": state["configuration"] | {"channels": [8, 8]}},
-        "task": lambda: {name: each for name, each in state.items() if name != "extras"},
     }
     for name, change in changes.items():
         path = tmp_path / f"{name}.pth"
@@ -167,7 +167,7 @@ def test_mistakes_in_sampling(called, checkpoint, tmp_path):
     torch.save(state | {"ema": None}, path)
     refused(
         called(sample, "--average", path),
-        f"{path} has no moving average of the weights: it was trained without --ema-decay",
+        f"{path} has no moving average of the weights: it was trained without one",
     )
     assert not (tmp_path / "out").exists()
 

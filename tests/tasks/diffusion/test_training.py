@@ -18,8 +18,9 @@ from torchvision.transforms.functional import pil_to_tensor
 from golu import GoLU, find_activations
 from tasks.diffusion.models import build_unet
 from tasks.diffusion.recipes import RECIPES
-from tasks.diffusion.sampling import Sampler, draw, first_noise, load
+from tasks.diffusion.sampling import Sampler, draw, first_noise
 from tasks.diffusion.train_ddp import PROGRAM
+from tasks.diffusion.trained import load
 from tasks.diffusion.transforms import transform
 from tests.celeba_miniature import write
 from tests.conftest import PLAIN, TORCHRUN, in_processes

@@ -1,4 +1,4 @@
-"""Texts without line ends, or without any place between words: tokenised in time in proportion, and not silently."""
+"""Long texts, also without line ends or spaces: cut where no token goes on, learned from in linear time, stoppable."""
 
 import json
 import os
@@ -21,9 +21,12 @@ from tests.tasks.gpt.examples import BOOK, ENGLISH, text_of
 GENOME = "".join(random.Random(0).choices("ACGT", k=3 * LONGEST + 700))
 CHINESE = "".join(random.Random(1).choice("吾輩は猫である名前はまだ無い漢字한국어") for _ in range(1500))
 MARKED = re.sub(r"(.{7})(.{5})", r"\1、\2。", CHINESE)  # with marks between phrases
-ONE_LINE = {
-    "English": ENGLISH.replace("\n", " "),
-    "book": BOOK.replace("\r\n", " ") * 3,
+TEXTS_IN_PIECES = {
+    "English": ENGLISH,
+    "English on one line": ENGLISH.replace("\n", " "),
+    "Windows line ends": BOOK * 2,
+    "a book on one line": BOOK.replace("\r\n", " ") * 3,
+    "lines that end in spaces": "a line that ends  \n\n\n  and another \n\t\tindented\n" * 30,
     "Chinese with marks": MARKED,
     "code": "if (x_1<=y[i]){a+=b*3.14;}else{don't();}" * 40,
     "accents": "Ça coûte 3 € à la crémière; Łódź, naïve, e\u0301 beside é. " * 20,
@@ -38,10 +41,10 @@ ONE_LINE = {
 
 
 @pytest.mark.parametrize("size", [40, 333])
-@pytest.mark.parametrize("name", ONE_LINE)
-def test_a_line_is_cut_where_no_token_goes_on(name, size, monkeypatch, gpt2_vocabulary):
+@pytest.mark.parametrize("name", TEXTS_IN_PIECES)
+def test_a_text_is_cut_where_no_token_goes_on(name, size, monkeypatch, gpt2_vocabulary):
     monkeypatch.setattr(prepare_text, "_PIECE", size)
-    text = ONE_LINE[name]
+    text = TEXTS_IN_PIECES[name]
     parts = prepare_text.pieces(text)
     assert "".join(parts) == text and len(parts) >= len(text) // (2 * size)
     assert all(size <= len(part) <= 2 * size for part in parts[:-1]) and len(parts[-1]) <= 2 * size
@@ -72,7 +75,7 @@ def learned_by(texts, size):
 
 
 @pytest.mark.parametrize(
-    "text", [ENGLISH, BOOK, MARKED, *ONE_LINE.values(), "ab" * (LONGEST // 2), " x" * 2000 + " " * LONGEST]
+    "text", [ENGLISH, BOOK, MARKED, *TEXTS_IN_PIECES.values(), "ab" * (LONGEST // 2), " x" * 2000 + " " * LONGEST]
 )
 def test_of_an_ordinary_text_the_librarys_own_vocabulary_is_learned(text):
     library = learned_by([text], 300)

@@ -9,7 +9,8 @@ import torch
 from tasks.gpt import sample, train
 from tasks.gpt.model import GPT
 from tasks.gpt.tokens import open_tokens
-from tests.tasks.gpt.examples import arguments_of, line_of, scrambled, some_tokens, stored
+from tasks.gpt.vocabularies import BPE
+from tests.tasks.gpt.examples import arguments_of, line_of, prepared, scrambled, some_tokens, stored
 from workbench.training.seeding import seed_everything
 
 
@@ -91,6 +92,21 @@ def test_a_text_of_the_checkpoint_is_that_of_its_weights(text, finished, program
     assert answer == (0, "".join(characters[each] for each in chain) + "\n", "")
 
 
+@pytest.mark.parametrize(("characters", "start"), [("ab\n ", "\n"), ("ab c", " "), ("GACT", "A")])
+def test_a_text_begins_with_what_the_vocabulary_has(characters, start, program, tmp_path):
+    folder = prepared(tmp_path / "data", characters * 200, val_fraction=0.2)
+    few = ("--max_iters", 1, "--warmup_iters", 1, "--eval_interval", 1)
+    assert program(train, *arguments_of(folder, tmp_path, *few))[0] == 0
+    code, out, err = sampled(program, tmp_path, "--max-new-tokens", 5)
+    assert (code, err, len(out)) == (0, "", 7) and out[0] == start and set(out[:-1]) <= set(characters)
+
+
+@pytest.mark.parametrize("start", [None, "\n"])
+def test_a_vocabulary_over_bytes_begins_with_a_line_end(start):
+    vocabulary = BPE.trained(["two words"], 256)
+    assert vocabulary.decode(sample.start_of(vocabulary, start)) == "\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -108,12 +124,19 @@ def test_a_sample_that_cannot_be_drawn(arguments, said, finished, program):
     assert said in line_of(sampled(program, finished, *arguments))
 
 
+EMPTY = {"model": {}, "configuration": {}, "extras": {}, "source": {}}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, "there is no checkpoint"),
-        ({"model": {}, "configuration": {}}, "is no checkpoint of tasks.gpt.train"),
-        ({"model": {}, "configuration": None}, "is no checkpoint of tasks.gpt.train"),
+        ({"model": {}, "configuration": {}}, "does not say which program trained it"),
+        (
+            {"model": {}, "configuration": {}, "extras": {}, "source": {}, "program": "tasks.gpt.train"},
+            "is no checkpoint",
+        ),
+        ({"model": {}, "configuration": {}, "extras": {}, "source": {}, "program": "x"}, "x has written it"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_sampled_from(content, said, program, tmp_path):

@@ -1,6 +1,8 @@
 """workbench/vision/files.py: pictures in folders and in memory, read in any processes and workers."""
 
+import os
 import random
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -189,6 +191,21 @@ def test_a_broken_image_is_refused_or_left_out_if_asked_and_named_once(damage, w
     assert metrics == pytest.approx(expected, rel=1e-5)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(" is no image")[0] for line in lines] == [f"warning: {path}" for path in broken]
+
+
+def test_a_worker_that_is_killed_is_one_line(tmp_path, monkeypatch):
+    waiting = torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data
+    monkeypatch.setattr(waiting, "__defaults__", (0.1,))  # seconds until it looks after its processes, instead of 5
+
+    def killed(_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    data = Reading(open_folder(write_folder(tmp_path)), workers=1, transform=killed)
+    for read in (lambda: data.training(0), data.validation):
+        with pytest.raises(
+            UserError, match=r"^a process that reads data was killed, perhaps for want of memory \([^\n]*$"
+        ):
+            read()
 
 
 def test_a_batch_or_a_validation_without_any_good_image_is_refused(tmp_path):

@@ -17,8 +17,9 @@ from workbench.cli.arguments import Parser, unit_float
 from workbench.cli.errors import UserError
 from workbench.output.pictures import save_picture
 from workbench.output.storage import prepare_folder, write_json
-from workbench.training.checkpoint import State, read_trained
 from workbench.training.launch import chosen_device
+from workbench.training.program import TrainingProgram
+from workbench.training.trained import own_checkpoint, trained
 from workbench.vision.rgb import read_rgb
 
 Found = tuple[Tensor, list[dict[str, Any]]]  # a picture, uint8 (3, H, W), and entries as in COCO's annotations
@@ -30,17 +31,17 @@ class PredictionProgram:
 
     Args:
         module: as "tasks.object_detection.predict".
+        training: the program that trains its models.
         description: what --help says.
         checkpoint: the default of --checkpoint.
-        build: makes the model of a checkpoint's configuration and categories, with random weights.
         find: gives what a model finds in an image, uint8 (3, H, W), with a score of at least so much.
         scored: whether what is found has scores.
     """
 
     module: str
+    training: TrainingProgram
     description: str
     checkpoint: Path
-    build: Callable[[Mapping[str, Any], Mapping[int, str]], nn.Module]
     find: Callable[[nn.Module, Tensor, Mapping[int, str], Mapping[str, Any], float], Found]
     scored: bool = True
 
@@ -70,8 +71,9 @@ class PredictionProgram:
         for path in {each.resolve() for each in pictures} & {each.resolve() for each in options.images}:
             raise UserError(f"the image {path} would be overwritten: choose another --output")
         images = [read_image(each) for each in options.images]
-        model, names, configuration = self._load(options.checkpoint)
-        model.to(device)
+        checkpoint = own_checkpoint(options.checkpoint, self.training)
+        task, model = trained(checkpoint, torch.device(device))
+        names, configuration = task.extras["categories"], checkpoint.configuration
         prepare_folder(options.output)
         found = []
         files = zip(options.images, images, pictures, strict=True)
@@ -86,18 +88,6 @@ class PredictionProgram:
             print(f"{path}: {', '.join(f'{name} x{count}' for name, count in counts.items()) or 'nothing found'}")
         write_json(options.output / "predictions.json", _dataset(options.images, images, found, names))
         print(f"{options.output} has the pictures and predictions.json")
-
-    def _load(self, path: Path) -> tuple[nn.Module, dict[int, str], dict[str, Any]]:
-        state: State = read_trained(path)
-        configuration = state["configuration"]
-        try:
-            names = {int(number): str(name) for number, name in state["extras"]["categories"].items()}
-            model = self.build(configuration, names)
-            model.load_state_dict(state["model"])
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            task = self.module.removesuffix(".predict")
-            raise UserError(f"{path} is no checkpoint of {task}.train") from error
-        return model.eval(), names, configuration
 
 
 def read_image(path: Path) -> Tensor:
