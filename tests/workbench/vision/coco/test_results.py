@@ -8,6 +8,7 @@ import torch
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
+from tasks.table import program_of
 from workbench.vision.coco.prediction import PredictionProgram
 from workbench.vision.coco.results import encoded, region, results_of
 
@@ -102,6 +103,8 @@ def test_no_image_is_overwritten_by_its_picture(image, output, tmp_path, program
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     (tmp_path / image).write_bytes(b"not even read")
-    predicting = PredictionProgram("tasks.x.predict", "", tmp_path / "none.pth", build=None, find=None)
+    predicting = PredictionProgram(
+        "tasks.x.predict", program_of("object_detection"), "", tmp_path / "none.pth", find=None
+    )
     code, _, err = program(predicting, image, "--output", output)
     assert (code, err) == (2, f"error: the image {tmp_path / image} would be overwritten: choose another --output\n")
