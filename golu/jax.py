@@ -1,0 +1,70 @@
+"""Compute GoLU in JAX, with the values, limits and derivatives of `golu.golu` (paper: arXiv 2502.03654).
+
+Importing it imports jax, which the extra `jax` installs, and raises an ImportError without it.
+"""
+
+import math
+
+from golu.integrations.hosts import imported
+
+imported("jax", "0.4.31", needed_by="golu.jax")
+
+import jax  # noqa: E402  (the line before says in one line what is missing)
+import jax.numpy as jnp  # noqa: E402
+from jax import Array, lax  # noqa: E402
+from jax.typing import ArrayLike  # noqa: E402
+
+__all__ = ["golu"]
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+# from which u on exp(-u) is 0, and from which log(1 / u) on u and x * u are lost beside 1
+_LIMITS = {"float32": (150.0, 32.0), "float64": (850.0, 46.0)}
+
+
+def golu(x: ArrayLike, alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0, gamma: ArrayLike = 1.0) -> Array:
+    """Apply GoLU elementwise: alpha * x * exp(-beta * exp(-gamma * x)).
+
+    Args:
+        x: float16, bfloat16, float32 or float64, of any shape. float16 and bfloat16 are computed in float32.
+        alpha, beta, gamma: finite numbers, beta and gamma above 0. Where one is an array, it is broadcast against x and
+            gets its gradient; its values are not checked.
+
+    Returns:
+        An array of x's dtype, and of x's shape unless a parameter's is larger.
+
+    Raises:
+        TypeError: x is not of one of these dtypes.
+        ValueError: a parameter that is a number is not finite, or beta or gamma is not above 0.
+
+    It can be compiled, batched and differentiated, forward and backward, to any order. Only x is kept for the backward
+    pass. At -inf the value is -0 and the gradient 0; at +inf they are inf and alpha; NaN stays NaN.
+    """
+    for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
+        if isinstance(value, (int, float)) and not (math.isfinite(value) and (value > 0 or name == "alpha")):
+            raise ValueError(f"GoLU in JAX needs finite parameters, beta and gamma above 0, got {name}={value}")
+    x = jnp.asarray(x)
+    if x.dtype.name not in _DTYPES:
+        raise TypeError(f"GoLU takes {', '.join(_DTYPES)} arrays, not {x.dtype.name}; convert it first")
+    y: Array = _golu(x, alpha, beta, gamma)
+    return y
+
+
+@jax.jit
+@jax.checkpoint  # keeps x alone: half the memory that JAX's own choice of what to keep takes, and no more time
+def _golu(x: Array, alpha: Array, beta: Array, gamma: Array) -> Array:
+    v = x.astype(jnp.promote_types(jnp.float32, x.dtype))
+    low, high = _clamps(beta, gamma, v.dtype)
+    # On both sides the gate sees a constant, so that neither its value nor any derivative is inf * 0. NaN is neither.
+    clamped = jnp.where(v < low, low, jnp.where(v > high, high, v))
+    gated = clamped * jnp.exp(-beta * jnp.exp(-gamma * clamped))
+    return (alpha * jnp.where(v > high, v, gated)).astype(x.dtype)
+
+
+def _clamps(beta: Array, gamma: Array, dtype: jnp.dtype) -> tuple[Array, Array]:
+    """Return where the gate becomes 0 and where it becomes 1, as constants for beta and gamma too."""
+    largest_u, no_more = _LIMITS[dtype.name]
+    largest = float(jnp.finfo(dtype).max)
+    low = (jnp.log(beta) - math.log(largest_u)) / gamma
+    high = (jnp.log(beta) + no_more) / gamma
+    low, high = (jnp.clip(each, -largest, largest).astype(dtype) for each in (low, high))
+    return lax.stop_gradient(low), lax.stop_gradient(high)
