@@ -176,7 +176,7 @@ def _claimed(
 
 
 def _announcement(loop: Loop, stored: Configuration) -> str:
-    """Say what is trained on what, a paragraph each."""
+    """Say what is trained on what, a line each; only the settings take several."""
     run, task, count = loop.run, loop.task, loop.accelerator.num_processes
     parameters, threads = sum(each.numel() for each in loop.model.parameters()), torch.get_num_threads()
     steps = f"{task.epochs} epochs of {loop.steps_per_epoch} steps" if task.axis == "epoch" else f"{loop.steps} steps"
@@ -186,18 +186,13 @@ def _announcement(loop: Loop, stored: Configuration) -> str:
         "model": f"{run.model} ({parameters:,} parameters), {run.activation}, seed {run.seed}",
         "weights": task.beginning,
         "training": f"{steps} with {loop.samples_per_step} {task.unit} each",
-        "settings": " ".join(settings),
+        "settings": textwrap.fill(
+            " ".join(settings), 110, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False
+        ),
         "machine": f"{loop.accelerator.device.type}, {count} process{'es' * (count > 1)}, {threads} CPU "
         f"thread{'s' * (threads > 1)}",
     }
-    return "\n".join(_paragraph(name, text) for name, text in lines.items() if text)
-
-
-def _paragraph(name: str, text: str) -> str:
-    indent = " " * 10
-    return textwrap.fill(
-        text, 120, initial_indent=f"{name:10}", subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    return "\n".join(f"{name:10}{text}" for name, text in lines.items() if text)
 
 
 def _amounts(task: Task, trace: Trace) -> dict[str, Any]:
