@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,12 @@ class TorchvisionClassification(FileClassification):
 
     def open(self, device: torch.device) -> None:
         super().open(device)
+        self.transforms = _transforms(self.settings)
         self._loss = _Loss(self.settings, self.classes)
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        super().restore(state, device)
+        self.transforms = _transforms(self.settings)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -48,7 +54,6 @@ class TorchvisionClassification(FileClassification):
 
     def model(self, activation: str) -> nn.Module:
         s = self.settings
-        self.transforms = _transforms(s)
         model = to_device(torchvision_classifier(s.model, self.classes, activation), self.device)
         for side in {s.train_crop_size, s.val_crop_size or s.train_crop_size}:
             check_input(model, side, self.batch_size // (self.accumulation * process_count()))
