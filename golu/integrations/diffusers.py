@@ -40,4 +40,4 @@ def complete(model: nn.Module) -> nn.Module:
 
     What cannot be swapped stays, and a warning lists it.
     """
-    return swap(model)
+    return swap(model, stacklevel=3)

@@ -34,13 +34,19 @@ def listed(counts: Counter[str]) -> str:
     return ", ".join(f"{label} x{count}" for label, count in counts.items())
 
 
-def swap(model: nn.Module, keep: Collection[str] = (), keep_calls: tuple[type[nn.Module], ...] = ()) -> nn.Module:
+def swap(
+    model: nn.Module,
+    keep: Collection[str] = (),
+    keep_calls: tuple[type[nn.Module], ...] = (),
+    stacklevel: int = 2,
+) -> nn.Module:
     """Put GoLU in the place of every hidden activation, calls of functions included; return the model.
 
     Args:
         model: is changed in place. Parameters and initial weights stay as they were.
         keep: names of attributes whose modules stay, as a ReLU that keeps attention weights positive is no activation.
         keep_calls: classes whose own calls stay, as a ReLU that bounds an output is none.
+        stacklevel: whom warnings name, as warnings.warn takes it.
 
     What cannot be swapped stays, and a warning lists it.
     """
@@ -52,7 +58,7 @@ def swap(model: nn.Module, keep: Collection[str] = (), keep_calls: tuple[type[nn
             warnings.simplefilter("always")
             model = replace_activation_by_name(model, label, GoLU, functional=True, keep=keep_calls)
         for each in caught:
-            warnings.warn(str(each.message), stacklevel=3)
+            warnings.warn(str(each.message), stacklevel=stacklevel)
     for parent, name, child in kept:
         if name in keep:
             setattr(parent, name, child)

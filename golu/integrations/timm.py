@@ -77,7 +77,7 @@ def create_model(model_name: str, pretrained: bool = False, *, swap: bool = True
     if swap:
         for name in {type(each).__name__ for each in model.modules()}.intersection(_OF_RELU):
             model = replace_activation_by_name(model, name, GoLU)
-        return swap_hidden(model, _KEPT)
+        return swap_hidden(model, _KEPT, stacklevel=3)
     if not has_golu(model):
         raise ValueError(f"{model_name} takes no act_layer: swap=True puts GoLU in the place of {listed(rest)}")
     if rest:

@@ -32,4 +32,4 @@ def get_model(name: str, *, weights: Any = None, **config: Any) -> nn.Module:
     model: nn.Module = models.get_model(name, weights=weights, **config)
     if not left(model):
         raise ValueError(f"{name} has no hidden activation that GoLU could be put in the place of")
-    return swap(model, keep_calls=(fcos.FCOSRegressionHead,))
+    return swap(model, keep_calls=(fcos.FCOSRegressionHead,), stacklevel=3)
