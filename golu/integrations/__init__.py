@@ -1,5 +1,5 @@
 """Make GoLU known to other libraries: one module a library, which is imported only when it is used.
 
-Each module has `enable`, which adds the name "golu" to the library's activations and returns what takes it out again,
-or a function that builds the library's models with GoLU, or both. Importing a module changes nothing.
+timm and torchvision build their models with GoLU; timm, transformers and diffusers take "golu" as a name once `enable`
+is called, which returns what takes it out again; kernels writes a repository. Importing a module changes nothing.
 """
