@@ -14,7 +14,7 @@ import torch
 from tasks.table import checkpoint_of
 from workbench.cli import flags
 from workbench.cli.arguments import Parser, one_of
-from workbench.cli.errors import UserError, run
+from workbench.cli.errors import UserError, first_line, run
 from workbench.output.storage import prepare_folder, write_bytes
 from workbench.training.task import Graph
 from workbench.training.trained import Checkpoint, trained
@@ -112,8 +112,7 @@ def _refused(checkpoint: Checkpoint) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of many kinds, with long texts
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"torch makes no graph of the model of {checkpoint.path}: {reason[:200]}") from error
+        raise UserError(f"torch makes no graph of the model of {checkpoint.path}: {first_line(error)[:200]}") from error
 
 
 def _graph(checkpoint: Checkpoint) -> Graph:

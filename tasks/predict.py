@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from tasks.table import checkpoint_of
+from tasks.table import checkpoint_of, program_of_checkpoint
 from workbench.cli import flags
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
@@ -20,7 +20,7 @@ from workbench.output.style import figure_style, save_figure
 from workbench.training.launch import chosen_device
 from workbench.training.trained import Checkpoint, trained
 from workbench.vision.classification import TOP, Classification
-from workbench.vision.coco.prediction import read_image
+from workbench.vision.rgb import read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,10 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if arguments is None else map(str, arguments))
     general = not words or words[0].startswith("-") or (HELP & set(words) and not Path(words[0]).exists())
-    checkpoint = None if general else checkpoint_of(Path(words[0]))
-    if checkpoint is not None and checkpoint.program.predictor:
-        predictor = importlib.import_module(checkpoint.program.predictor)
-        predictor.main(["--checkpoint", *words])
+    if not general and (predictor := program_of_checkpoint(Path(words[0])).predictor):
+        importlib.import_module(predictor).main(["--checkpoint", *words])
         return
     parser = Parser("python -m tasks.predict", DESCRIPTION)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a training")
@@ -63,10 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags.add_average_flag(parser)
     flags.add_device_flag(parser)
     options = parser.parse_args(words)
-    if options.average is not None:
-        checkpoint = checkpoint_of(options.checkpoint, options.average)
-    assert checkpoint is not None, "the parser requires one"
     flags.require_distinct("the command line", [each.stem for each in options.images])
+    checkpoint = checkpoint_of(options.checkpoint, options.average)
     classify(checkpoint, options.images, options.output, torch.device(chosen_device(options.device)))
 
 
@@ -76,9 +72,7 @@ def classify(checkpoint: Checkpoint, paths: Sequence[Path], output: Path, device
     Raises:
         UserError: the checkpoint is of no classifier, or an image cannot be read.
     """
-    from torchvision.transforms.functional import to_pil_image
-
-    pictures = [to_pil_image(read_image(each)) for each in paths]
+    pictures = [read_picture(each) for each in paths]
     task, model = trained(checkpoint, device)
     if not isinstance(task, Classification):
         raise UserError(f"{checkpoint.path} is of {task.program}, which has no program that predicts")

@@ -1,11 +1,13 @@
 """List every task by name: what tasks.compare takes, what a checkpoint names, and what the contract suite tests."""
 
 import importlib
+from functools import partial
 from pathlib import Path
 
 from workbench.cli.errors import UserError
+from workbench.training.checkpoint import read
 from workbench.training.program import TrainingProgram
-from workbench.training.trained import Checkpoint, open_checkpoint
+from workbench.training.trained import Checkpoint, open_checkpoint, program_named
 
 # name -> the module whose PROGRAM trains it
 TASKS = {
@@ -28,6 +30,20 @@ def program_of(task: str) -> TrainingProgram:
     return program
 
 
+def task_of(module: str) -> str | None:
+    """Return the name of the task that a module trains; None if it is none of the table."""
+    return next((task for task, known in TASKS.items() if known == module), None)
+
+
+def program_of_checkpoint(path: Path) -> TrainingProgram:
+    """Import the program that has written a checkpoint, whose weights are not read.
+
+    Raises:
+        UserError: it is missing, broken or of another program.
+    """
+    return _program(path, program_named(read(path, weights=False), path))
+
+
 def checkpoint_of(path: Path, averaged: bool | None = None) -> Checkpoint:
     """Read the checkpoint of any task of the table.
 
@@ -37,11 +53,11 @@ def checkpoint_of(path: Path, averaged: bool | None = None) -> Checkpoint:
     Raises:
         UserError: it is missing, broken, of a training that diverged or of another program.
     """
+    return open_checkpoint(path, partial(_program, path), averaged)
 
-    def program(module: str) -> TrainingProgram:
-        for task, known in TASKS.items():
-            if module == known:
-                return program_of(task)
+
+def _program(path: Path, module: str) -> TrainingProgram:
+    task = task_of(module)
+    if task is None:
         raise UserError(f"{path} is of {module}, which is no program of tasks/table.py")
-
-    return open_checkpoint(path, program, averaged)
+    return program_of(task)

@@ -8,9 +8,9 @@ from torch import nn
 
 from golu.modules import GoLU
 from golu.surgery import find_activations, replace_activation_by_name
+from golu.surgery.kinds import HIDDEN
 
-# what a model has between its layers; sigmoids, tanh and their hard forms are gates, and stay
-HIDDEN = ("ReLU", "ReLU6", "GELU", "GELU_tanh", "QuickGELU", "SiLU", "Hardswish", "Mish", "ELU", "LeakyReLU")
+_REPLACED = (*HIDDEN, "QuickGELU")
 # a call whose approximation is known at run time only
 _UNKNOWN_GELU = "GELU(approximate=...)"
 
@@ -26,7 +26,7 @@ def left(model: nn.Module, keep: Collection[str] = ()) -> Counter[str]:
     report = find_activations(model)
     modules = [label for path, label in report.modules if path.rpartition(".")[2] not in keep]
     calls = [_UNKNOWN_GELU if each.activation.startswith("GELU(") else each.activation for each in report.functional]
-    return Counter(label for label in modules + calls if label in (*HIDDEN, _UNKNOWN_GELU))
+    return Counter(label for label in modules + calls if label in (*_REPLACED, _UNKNOWN_GELU))
 
 
 def listed(counts: Counter[str]) -> str:

@@ -20,6 +20,8 @@ def _name(cls: type) -> str:
     return "leaky_relu" if cls is nn.LeakyReLU else cls.__name__.lower()
 
 
+# what a model has between its layers; sigmoids, tanh and their hard forms are gates
+HIDDEN = ("ReLU", "ReLU6", "GELU", "GELU_tanh", "SiLU", "Hardswish", "Mish", "ELU", "LeakyReLU")
 _HOMES = (F, torch, torch.Tensor, torch._C._nn, torch.ops.aten)  # the last one's are packets of overloads
 
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.table import TASKS
+from tasks.table import task_of
 from workbench.cli.errors import UserError
 from workbench.output.lock import is_held
 from workbench.training import checkpoint, metrics
 from workbench.training.metrics import Metric
-from workbench.training.reading import key_of, read_run, require_folders
+from workbench.training.reading import NAME, key_of, read_run, require_folders
 from workbench.training.runs import StoredRun
 
 STATES = ("ended", "running", "stopped", "diverged", "failed")
 # files of a run, with its seed and variant in their names
 FILES = [
-    re.compile(r"results_(\d+)(?:_(.+))?\.json"),
+    NAME,
     re.compile(r"checkpoint_(\d+)(?:_(.+?))?(?:\.previous)?(?<!\.next)\.pth"),  # .next is not whole yet
     re.compile(r"failed_(\d+)(?:_(.+))?\.txt"),
     re.compile(r"\.lock_(\d+)(?:_(.+))?"),
@@ -181,6 +181,6 @@ def _task(program: str, names: Iterable[str]) -> str:
         names: its settings and metrics.
     """
     if program:
-        return next((task for task, module in TASKS.items() if module == program), program)
+        return task_of(program) or program
     there = set(names)
     return next((task for sign, task in SIGNS.items() if sign in there), "")

@@ -28,6 +28,11 @@ class Stopped(UserError):
     exit_code = 130
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its kind where it has none, for a line that says what went wrong."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def run(main: Callable[[], None]) -> NoReturn:
     """Run a program and leave Python with its exit code.
 

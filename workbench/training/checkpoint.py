@@ -80,11 +80,10 @@ def read(path: Path, weights: bool = True) -> State:
         UserError: it is missing, cut short, altered, or no checkpoint.
     """
     try:
-        if weights:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # torch itself does not compare the checksums
-            if damaged:
-                raise ValueError(f"damaged at {damaged}")
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip() if weights else None  # torch itself does not compare the checksums
+        if damaged:
+            raise ValueError(f"damaged at {damaged}")
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=not weights)
     except FileNotFoundError as error:
         raise UserError(f"there is no checkpoint {path}") from error

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.errors import UserError
+from workbench.cli.errors import UserError, first_line
 from workbench.training.runs import StoredRun, Trace, position
 
 
@@ -128,7 +128,7 @@ class WandbEvents:
             there = self._run.step  # the first one that is not there; offline it is 0, and all is written again
         except Exception as error:  # of login, network, or the package's own
             raise UserError(
-                f"--wandb: Weights & Biases refuses the run ({_line(error)}): "
+                f"--wandb: Weights & Biases refuses the run ({first_line(error)}): "
                 "log in by `wandb login`, or store it here by WANDB_MODE=offline"
             ) from error
         for entry in trace:
@@ -157,7 +157,7 @@ class WandbEvents:
             send()
         except Exception as error:  # the package has many, and none is worth the training
             self._failed = True
-            print(f"warning: no more events at Weights & Biases: {_line(error)}", file=sys.stderr)
+            print(f"warning: no more events at Weights & Biases: {first_line(error)}", file=sys.stderr)
 
 
 def import_wandb() -> Any:
@@ -180,7 +180,3 @@ def wandb_id(run: StoredRun, configuration: Mapping[str, Any]) -> str:
     words = "-".join(str(value) for value in run.identity.values())
     checksum = hashlib.sha256(json.dumps([run.identity, configuration], sort_keys=True).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', words)[:51]}-{checksum[:12]}"
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from workbench.cli.errors import UserError
+from workbench.cli.errors import UserError, first_line
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def explained() -> Iterator[None]:
         if not isinstance(error, BackendCompilerFailed):
             raise
         raise UserError(
-            f"torch.compile failed ({_reason(error)}): it takes a C++ compiler, as g++, and on a GPU Triton; "
+            f"torch.compile failed ({first_line(error)}): it takes a C++ compiler, as g++, and on a GPU Triton; "
             "without --compile the same command trains too"
         ) from error
 
@@ -71,10 +71,6 @@ def _of_a_killed_worker(error: Exception) -> bool:
 
 def _killed(error: Exception) -> UserError:
     return UserError(
-        f"a process that reads data was killed, perhaps for want of memory ({_reason(error)}): "
+        f"a process that reads data was killed, perhaps for want of memory ({first_line(error)}): "
         "the same command with fewer --workers resumes"
     )
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

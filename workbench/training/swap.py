@@ -5,10 +5,8 @@ import warnings
 from torch import nn
 
 from golu import find_activations, get_activation_function, replace_activation_by_name
+from golu.surgery.kinds import HIDDEN
 from workbench.cli.errors import UserError
-
-# what a model has between its layers; sigmoids and their hard forms are gates, and stay
-HIDDEN = ("ReLU", "ReLU6", "GELU", "GELU_tanh", "SiLU", "Hardswish", "Mish", "ELU", "LeakyReLU")
 
 
 def with_activation(model: nn.Module, activation: str, keep: tuple[type[nn.Module], ...] = ()) -> nn.Module:

@@ -95,10 +95,20 @@ def open_checkpoint(path: Path, programs: Programs, averaged: bool | None = None
     state = read_trained(path)
     if averaged and not state.get("ema"):
         raise UserError(f"{path} has no moving average of the weights: it was trained without one")
+    program = programs(program_named(state, path))
+    averaged = bool(state.get("ema")) if averaged is None else averaged
+    return Checkpoint(path, state, program, averaged)
+
+
+def program_named(state: State, path: Path) -> str:
+    """Return the module of the program that has written a checkpoint.
+
+    Raises:
+        UserError: the checkpoint does not say it.
+    """
     if not {"program", "source", "extras", "configuration"} <= state.keys():
         raise UserError(f"{path} does not say which program trained it: it is of an earlier version")
-    averaged = bool(state.get("ema")) if averaged is None else averaged
-    return Checkpoint(path, state, programs(state["program"]), averaged)
+    return str(state["program"])
 
 
 def own_checkpoint(path: Path, program: TrainingProgram, averaged: bool | None = None) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.cli.errors import UserError
-from workbench.training.checkpoint import read_trained
+from workbench.training.checkpoint import read, read_trained
 
 WRAPPED = ("state_dict", "model", "module")  # where files of other programs hold the weights
 
@@ -69,22 +70,36 @@ def weights_of(path: Path) -> Weights:
     """
     if not path.exists():
         raise UserError(f"--init-from: there is no file {path}")
+    file = path.stat()
+    return _read(path, file.st_mtime_ns, file.st_size)
+
+
+@functools.lru_cache(maxsize=1)  # a run asks what it starts from, and then for it; and so do all runs of a comparison
+def _read(path: Path, changed: int, size: int) -> Weights:
+    if _is_checkpoint(path):
+        state: Mapping[str, Any] = read_trained(path)  # refuses a training that diverged
+        described = "{model} with {activation}".format_map(state["configuration"])
+        tensors = state.get("ema") or state["model"]
+        return Weights(f"{path} ({described})", tensors, state["configuration"]["activation"])
     try:
         state = _load(path)
     except Exception as error:  # the many ways in which reading goes wrong; torch's texts advise what is unsafe
         kinds = "a checkpoint, a .safetensors, or a state_dict of torch.save"
         raise UserError(f"--init-from: {path} cannot be read: it has to be {kinds}") from error
-    if "configuration" in state and "model" in state:
-        state = read_trained(path)  # refuses a training that diverged
-        described = "{model} with {activation}".format_map(state["configuration"])
-        tensors = state.get("ema") or state["model"]
-        return Weights(f"{path} ({described})", tensors, state["configuration"]["activation"])
     for name in WRAPPED:
         state = state[name] if isinstance(state.get(name), Mapping) else state
     tensors = {name: each for name, each in state.items() if isinstance(each, Tensor)}
     if not tensors:
         raise UserError(f"--init-from: {path} holds no weights")
     return Weights(str(path), tensors)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Tell whether a training here has written the file, without reading its weights."""
+    try:
+        return "configuration" in read(path, weights=False)
+    except UserError:
+        return False
 
 
 def _load(path: Path) -> Mapping[str, Any]:

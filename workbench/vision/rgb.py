@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.cli.errors import UserError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -32,6 +34,20 @@ def read_rgb(path: Path | str, size: tuple[int, int] | None = None) -> Image:
         stored = as_rgb(file)
         turned = _upright(stored, _orientation(file))
     return stored if size == stored.size != turned.size else turned
+
+
+def read_picture(path: Path) -> Image:
+    """Read an image file of a user as `read_rgb` does.
+
+    Raises:
+        UserError: it is missing, or no image.
+    """
+    try:
+        return read_rgb(path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no image {path}") from error
+    except Exception as error:  # PIL has many ways of refusing a file
+        raise UserError(f"{path} is no image that can be read ({error})") from error
 
 
 def as_rgb(image: Image) -> Image:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import hub, nn
 
 from golu.activations import unknown_name
-from workbench.cli.errors import UserError
+from workbench.cli.errors import UserError, first_line
 from workbench.training.checkpoint import read_trained
 from workbench.training.runs import StoredRun
 from workbench.training.weights import Weights
@@ -63,8 +63,9 @@ def torchvision_weights(name: str, model: str) -> Weights:
     try:
         return Weights(name, torchvision.models.get_weight(name).get_state_dict(check_hash=True))
     except Exception as error:  # the many ways in which downloading and reading go wrong
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the weights {name} cannot be downloaded to {hub.get_dir()}, or read ({reason})") from error
+        raise UserError(
+            f"the weights {name} cannot be downloaded to {hub.get_dir()}, or read ({first_line(error)})"
+        ) from error
 
 
 def backbone_name(model: str) -> str:

@@ -20,7 +20,7 @@ from workbench.output.storage import prepare_folder, write_json
 from workbench.training.launch import chosen_device
 from workbench.training.program import TrainingProgram
 from workbench.training.trained import own_checkpoint, trained
-from workbench.vision.rgb import read_rgb
+from workbench.vision.rgb import read_picture
 
 Found = tuple[Tensor, list[dict[str, Any]]]  # a picture, uint8 (3, H, W), and entries as in COCO's annotations
 
@@ -96,13 +96,7 @@ def read_image(path: Path) -> Tensor:
     Raises:
         UserError: it is missing, or no image.
     """
-    try:
-        pixels = np.array(read_rgb(path))
-    except FileNotFoundError as error:
-        raise UserError(f"there is no image {path}") from error
-    except Exception as error:  # PIL has many ways of refusing a file
-        raise UserError(f"{path} is no image that can be read ({error})") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(read_picture(path))).permute(2, 0, 1).contiguous()
 
 
 def _dataset(
