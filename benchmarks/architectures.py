@@ -183,7 +183,7 @@ def _open(task: Any, architecture: Architecture, device: torch.device) -> None:
         task.take(TokenFiles(Path("noise"), content, content, VOCABULARY, {"kind": "noise"}, crc32), device)
         return
     split = SimpleNamespace(
-        train=_Nothing(), val=_Nothing(), classes=CLASSES, channels=3, categories=CATEGORIES,
+        train=_Nothing(), val=_Nothing(), classes=CLASSES, names=(), channels=3, categories=CATEGORIES,
         fingerprint=lambda: "noise",
     )  # fmt: skip
     task.open_split = lambda: split

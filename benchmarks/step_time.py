@@ -21,14 +21,13 @@ import torch
 from benchmarks import report, timing
 from benchmarks.architectures import ARCHITECTURES, Architecture, fix_proposals, require_packages, shape_of, task_of
 from benchmarks.epochs import measured
-from tasks.compare.cost import timed
 from workbench.cli.arguments import Parser, one_of, positive_int
 from workbench.cli.errors import UserError, run
 from workbench.cli.flags import require_distinct
 from workbench.cli.progress import Progress
 from workbench.output.estimates import median_interval
 from workbench.training.launch import check_device, launched
-from workbench.training.seeding import seed_everything
+from workbench.training.stepper import Stepper
 from workbench.training.task import Batch, Task
 
 QUICK = ("ResNet-18", "EfficientNet-B0", "TinyViT", "babyGPT", "DDPM")
@@ -39,47 +38,7 @@ COLUMNS = ["Architecture", "Dataset", "Baseline Activation", "Relative Training 
 Times = dict[str, dict[str, list[float]]]  # phase -> model -> seconds of each round
 
 
-class Stepper:
-    """Take training steps and infer on one batch, with weights that stay as they are.
-
-    Raises:
-        UserError: the model does not take the batch.
-    """
-
-    def __init__(self, task: Task, activation: str, batch: Batch, device: torch.device) -> None:
-        seed_everything(0)
-        self.task, self.batch, self.device, self.model = task, batch, device, task.model(activation)
-        fix_proposals(self.model)
-        self.optimizer = task.optimizer(self.model)
-        for group in self.optimizer.param_groups:
-            group["lr"] = 0.0  # weights that go astray would change the work, as what a detector finds
-        self.scaler = torch.amp.GradScaler(device.type, enabled=task.autocast == torch.float16)
-        if task.machine.compile:
-            self.model.compile()
-
-    def training(self) -> None:
-        """Take a step as the training loop does: forward, loss, backward, clipping, optimiser."""
-        with self._precision():
-            loss = self.task.loss(self.model, self.batch)
-        self.scaler.scale(loss).backward()
-        if self.task.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
-
-    @torch.inference_mode()
-    def inference(self) -> None:
-        """Give the batch to the model as one that is used gets it."""
-        with self._precision():
-            self.task.predict(self.model, self.batch)
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.task.autocast, enabled=self.task.autocast is not None)
-
-
-def times_of(task: Task, baseline: str, batch: Batch, device: torch.device, turn: int, rounds: int) -> Times:
+def times_of(task: Task, baseline: str, batch: Batch, turn: int, rounds: int) -> Times:
     """Time new models in turn: of the usual activation, of GoLU, and of the usual one again.
 
     Args:
@@ -88,12 +47,13 @@ def times_of(task: Task, baseline: str, batch: Batch, device: torch.device, turn
     """
     first = turn % len(MODELS)
     order = MODELS[first:] + MODELS[:first]
-    steppers = {each: Stepper(task, "GoLU" if each == "GoLU" else baseline, batch, device) for each in order}
+    # a learning rate of 0: weights that go astray would change the work, as what a detector finds
+    steppers = {
+        each: Stepper(task, "GoLU" if each == "GoLU" else baseline, batch, 0.0, fix_proposals) for each in order
+    }
     times = {}
     for phase in PHASES:
-        for each in steppers.values():
-            each.model.train(phase == "training")
-        steps = {name: partial(timed, getattr(each, phase), device.type == "cuda") for name, each in steppers.items()}
+        steps = {name: partial(each.seconds, getattr(each, phase)) for name, each in steppers.items()}
         times[phase] = measured(steps, rounds)
     return times
 
@@ -109,7 +69,7 @@ def compared(architecture: Architecture, options: argparse.Namespace, device: to
     with about(architecture):
         task, batch = task_of(architecture, options, device)
         for turn in range(options.pairs):
-            pairs.append(times_of(task, architecture.baseline, batch, device, turn, options.rounds))
+            pairs.append(times_of(task, architecture.baseline, batch, turn, options.rounds))
             gc.collect()
             progress.advance()
     torch.compiler.reset()

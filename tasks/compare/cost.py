@@ -1,16 +1,14 @@
 """Measure what an activation costs: time of a training step and of inference, and memory, one batch at a time."""
 
 import time
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import torch
-from torch import nn
 
 from workbench.output.estimates import median_interval
 from workbench.training.memory import kept_for_backward
-from workbench.training.seeding import seed_everything
+from workbench.training.stepper import Stepper
 from workbench.training.task import Batch, Task
 
 WARM_UP, LEAST_ROUNDS = 3, 10
@@ -27,15 +25,16 @@ def measure_costs(
     """
     batch, cuda = task.example(), device.type == "cuda"
     memory = {each: _memory(task, each, batch, cuda) for each in activations}  # first, while no other model is there
-    steps = {each: _steps(task, each, batch, device) for each in activations}
+    steppers = {each: Stepper(task, each, batch) for each in activations}
     times: dict[str, dict[str, list[float]]] = {each: {"train": [], "inference": []} for each in activations}
     order = list(activations)
     rounds = -WARM_UP
     start = time.perf_counter()
     while rounds < LEAST_ROUNDS or time.perf_counter() - start < seconds:
         for activation in order:
-            for phase, step in steps[activation].items():
-                elapsed = timed(step, cuda)
+            stepper = steppers[activation]
+            for phase, step in (("train", stepper.training), ("inference", stepper.inference)):
+                elapsed = stepper.seconds(step)
                 if rounds >= 0:
                     times[activation][phase].append(elapsed)
         order.append(order.pop(0))
@@ -58,57 +57,14 @@ def _relative(phase: str, times: dict[str, list[float]], baseline: dict[str, lis
     return {f"{phase}_step_ms": 1000 * median(times[phase]), name: ratio, f"{name}_low": low, f"{name}_high": high}
 
 
-def _model(task: Task, activation: str) -> nn.Module:
-    seed_everything(0)
-    model = task.model(activation)
-    if task.machine.compile:
-        model.compile()
-    return model
-
-
-def _steps(task: Task, activation: str, batch: Batch, device: torch.device) -> dict[str, Callable[[], None]]:
-    model = _model(task, activation)
-    optimizer = task.optimizer(model)
-
-    def precision() -> torch.autocast:
-        return torch.autocast(device.type, task.autocast, enabled=task.autocast is not None)
-
-    def train() -> None:
-        model.train()
-        optimizer.zero_grad()
-        with precision():
-            loss = task.loss(model, batch)
-        loss.backward()
-        optimizer.step()
-
-    @torch.inference_mode()
-    def inference() -> None:
-        model.eval()
-        with precision():
-            task.predict(model, batch)
-
-    return {"train": train, "inference": inference}
-
-
-def timed(step: Callable[[], None], cuda: bool) -> float:
-    """Return the seconds of a step, all that it starts on a GPU included."""
-    if cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    step()
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def _memory(task: Task, activation: str, batch: Batch, cuda: bool) -> int:
     """Return bytes: on CUDA the peak of a training step without the data set, on the CPU `kept_for_backward`."""
     if not cuda:
-        model = _model(task, activation)
+        model = Stepper(task, activation, batch).model
         own = (*model.parameters(), *model.buffers())
         return kept_for_backward(lambda: task.loss(model, batch), own)
     before = torch.cuda.memory_allocated()
-    train = _steps(task, activation, batch, torch.device("cuda"))["train"]
+    train = Stepper(task, activation, batch).training
     train()  # the optimiser makes its state in the first step
     torch.cuda.reset_peak_memory_stats()
     train()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from tasks.compare.sweep import fixed, search
 from workbench.cli.progress import duration
 from workbench.output.tables import plain_table
 from workbench.training.plan import Planned, check, device_of, steps_of
-from workbench.training.seeding import seed_everything
+from workbench.training.stepper import Stepper
 from workbench.training.task import Task, opened
 
 STEPS, SECONDS = 10, 3.0  # a measurement ends with the first of them
@@ -88,31 +89,16 @@ def _blocks(case: Case) -> list[Block]:
 
 def _measured(task: Task, activation: str) -> tuple[float, int]:
     """Return the seconds of a training step, and the bytes of its checkpoint."""
-    seed_everything(0)
-    model, batch = task.model(activation), task.example()
-    optimizer, autocast = task.optimizer(model), task.autocast
-    device = next(model.parameters()).device.type
-
-    def step() -> None:
-        for _ in range(task.accumulation):
-            with torch.autocast(device, autocast, enabled=autocast is not None):
-                loss = task.loss(model, batch)
-            loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    model.train()
-    step()  # the first one is slower
-    start, steps = time.perf_counter(), 0
-    while steps < STEPS and time.perf_counter() - start < SECONDS:
-        step()
-        steps += 1
-    each = (time.perf_counter() - start) / steps
-    averaged = 1 if task.average(model, task.sampling(0).steps_per_epoch) is None else 2
-    own = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return each, averaged * own + sum(tensor.nbytes for tensor in _tensors(optimizer.state_dict()))
+    stepper = Stepper(task, activation, task.example())
+    step = partial(stepper.training, task.accumulation)
+    stepper.seconds(step)  # the first one is slower
+    times: list[float] = []
+    while len(times) < STEPS and sum(times) < SECONDS:
+        times.append(stepper.seconds(step))
+    averaged = 1 if task.average(stepper.model, task.sampling(0).steps_per_epoch) is None else 2
+    own = sum(tensor.nbytes for tensor in stepper.model.state_dict().values())
+    disk = averaged * own + sum(tensor.nbytes for tensor in _tensors(stepper.optimizer.state_dict()))
+    return fmean(times), disk
 
 
 def _tensors(value: Any) -> Iterable[torch.Tensor]:
