@@ -30,7 +30,7 @@ def test_a_row_is_measured_and_stored(tmp_path: Path, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     (stored,) = tmp_path.glob("*.json")
     (row,) = json.loads(stored.read_text())["numbers"]
-    assert (row["architecture"], row["baseline"], row["inputs"]) == ("ResNet-18", "ReLU", "2 x 3 x 32 x 32")
+    assert (row["architecture"], row["baseline"], row["inputs"]) == ("ResNet-18", "ReLU", "4 x 3 x 32 x 32")
     for phase in ("training", "inference"):
         found = row[phase]
         assert found["relative"]["ratio"] == pytest.approx(found["GoLU_ms"] / found["usual_ms"])
