@@ -26,6 +26,7 @@ from workbench.cli.errors import UserError, run
 from workbench.cli.flags import require_distinct
 from workbench.cli.progress import Progress
 from workbench.output.estimates import median_interval
+from workbench.training.faults import of_memory
 from workbench.training.launch import check_device, launched
 from workbench.training.stepper import Stepper
 from workbench.training.task import Batch, Task
@@ -95,7 +96,7 @@ def about(architecture: Architecture) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{architecture.name}: {error}") from error
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not of_memory(error):
             raise
         raise UserError(
             f"{architecture.name}: the models and the batch do not fit into memory: give a smaller --batch-size"

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--limit-val", type=positive_int, metavar="N", help="use N validation samples (default: as the training did)"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="file to write the numbers to, too")
-    flags.add_device_flag(parser)
+    flags.add_device_flags(parser)
     options = parser.parse_args(arguments)
     checkpoint = checkpoint_of(options.checkpoint, options.average)
     given = {name: getattr(options, name) for name in ("dataset", "data", "limit_val")}

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder to write to: a picture for each image, and predictions.json (default: predictions)",
     )  # fmt: skip
     flags.add_average_flag(parser)
-    flags.add_device_flag(parser)
+    flags.add_device_flags(parser)
     options = parser.parse_args(words)
     flags.require_distinct("the command line", [each.stem for each in options.images])
     checkpoint = checkpoint_of(options.checkpoint, options.average)

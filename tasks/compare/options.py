@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import torch
-
 from tasks.compare.recipes import COMPARED, Compared, comparison_of
 from tasks.table import TASKS, program_of
 from workbench.cli import flags
@@ -124,7 +122,7 @@ def _parse(chosen: _Chosen, words: Sequence[str]) -> argparse.Namespace:
     """Parse the flags of the comparison and those of the task; settings that are not given are None."""
     parser = Parser("python -m tasks.compare", DESCRIPTION)
     compared = chosen.compared
-    _add_own_flags(parser, compared.threads if compared else None)
+    _add_own_flags(parser)
     chosen.program.add_task_flags(parser, compared.changes if compared else None, hidden=RATE_SETTINGS)
     parser.change("--keep", default="last")  # a checkpoint for each of many runs is enough
     if compared:
@@ -133,13 +131,16 @@ def _parse(chosen: _Chosen, words: Sequence[str]) -> argparse.Namespace:
         parser.set_defaults(recipe=compared.recipe)
         if compared.limit_train:
             parser.change("--limit-train", default=compared.limit_train)
+        if compared.threads:
+            shown = f"CPU threads that each process computes with (default: {compared.threads})"
+            parser.change("--threads", compared.threads, shown)
     options = parser.parse_args(words)
     flags.require_distinct("--activations", options.activations)
     options.baseline = flags.baseline_of(options.baseline, options.activations)
     return options
 
 
-def _add_own_flags(parser: Parser, threads: int | None) -> None:
+def _add_own_flags(parser: Parser) -> None:
     tasks = f"task to train, with its own recipe: one of {', '.join(TASKS)} (default: the data set's)"
     parser.add_argument("--task", type=one_of("task", TASKS), metavar="NAME", help=tasks)
     parser.add_argument("--datasets", nargs="+", metavar="NAME", help="several data sets, one comparison each")
@@ -169,10 +170,6 @@ def _add_own_flags(parser: Parser, threads: int | None) -> None:
     )
     jobs = "number of runs trained at once, each in a process with one thread; 1: in this process"
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help=jobs)
-    shown = threads or f"{torch.get_num_threads()}, which torch takes"
-    parser.add_argument(
-        "--threads", type=positive_int, default=threads, metavar="N", help=f"number of CPU threads (default: {shown})"
-    )
     _add_cluster_flags(parser)
     parser.add_argument(
         "--same-environment", action="store_true",

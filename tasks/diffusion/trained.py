@@ -75,7 +75,7 @@ def add_sampling_flags(parser: Parser) -> None:
         help="steps of the sampler, a divisor of those of the training (default: 50 of ddim, all of ddpm)",
     )  # fmt: skip
     flags.add_seed_flag(parser, "seed of the noise: the same seed gives the same images, however many are drawn")
-    flags.add_device_flag(parser)
+    flags.add_device_flags(parser)
 
 
 def sampler_of(options: argparse.Namespace, settings: Settings) -> Sampler:

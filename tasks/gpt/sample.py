@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--top-k", type=positive_int, metavar="N", help="draw from the N top tokens (default: all)")
     flags.add_seed_flag(parser, "seed of the draws")
-    flags.add_device_flag(parser)
+    flags.add_device_flags(parser)
     options = parser.parse_args(arguments)
     device = chosen_device(options.device)
     model, vocabulary = load(options.checkpoint)

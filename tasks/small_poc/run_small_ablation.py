@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train the grid that the command line describes, and print the best cells."""
     start = time.perf_counter()
     options = parse_arguments(arguments)
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads or 1)  # the models are small
     source = Source(options.dataset, options.data, options.limit_train, options.limit_val)
     machine = Machine(options.device, options.workers)
     grid, folder = grid_of(options), folder_of(options.results, options.dataset)
@@ -82,7 +82,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--batch-size", type=positive_int, default=128, metavar="N", help=f"base value of the batch size, {base}"
     )
     flags.add_limit_flags(parser)
-    flags.add_device_flag(parser, "cpu")
+    flags.add_device_flags(parser, "cpu")
     flags.add_workers_flag(parser)
     jobs = f"number of models trained at once (default: {cores()} on the CPU, one a core; {JOBS_ON_CUDA} on cuda)"
     parser.add_argument("--jobs", type=positive_int, metavar="N", help=jobs)

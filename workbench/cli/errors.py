@@ -1,12 +1,14 @@
 """End every program well: a user's mistake is one line on stderr and exit code 2, never a traceback."""
 
 import atexit
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -93,7 +95,14 @@ def stop_quietly_while_importing() -> None:
 
 def _end(message: str, exit_code: int) -> NoReturn:
     line = " ".join(message.split())
+    said = f"error: {line}" if exit_code == UserError.exit_code else line
+    report = os.environ.get("TORCHELASTIC_ERROR_FILE")  # what torchrun shows last, below its own traceback
     if int(os.environ.get("RANK", "0")) > 0:
-        time.sleep(1)  # an error of all processes is printed by the first one; torchrun then ends the others
-    print(f"error: {line}" if exit_code == UserError.exit_code else line, file=sys.stderr)
+        time.sleep(1)  # an error of all processes is the first one's; torchrun then ends the others
+    if report:
+        about = {"message": said, "extraInfo": {"py_callstack": said, "timestamp": str(int(time.time()))}}
+        with suppress(OSError):
+            Path(report).write_text(json.dumps({"message": about}))
+    if not report or os.environ.get("RANK") == "0":
+        print(said, file=sys.stderr)
     sys.exit(exit_code)

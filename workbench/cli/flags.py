@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from golu import available_activations
 from golu.activations import compared_activations
 from workbench.cli.arguments import Parser, non_negative_int, one_of, positive_int, seed
@@ -102,12 +104,24 @@ def add_average_flag(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def add_device_flag(parser: Parser, default: str | None = None) -> None:
-    """Add --device."""
+class _Threads(argparse.Action):
+    """Have torch take so many CPU threads, from the moment that the command line is read."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, value: Any, flag: str | None = None) -> None:
+        torch.set_num_threads(value)
+        setattr(namespace, self.dest, value)
+
+
+def add_device_flags(parser: Parser, default: str | None = None) -> None:
+    """Add --device and --threads; the latter is obeyed as soon as it is parsed."""
     shown = default or "cuda where there is one"
     parser.add_argument(
         "--device", type=one_of("device", ("cpu", "cuda")), default=default, metavar="NAME",
         help=f"device to compute on: cpu or cuda (default: {shown})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=positive_int, action=_Threads, metavar="N",
+        help=f"CPU threads that each process computes with (default: {torch.get_num_threads()}, as torch takes here)",
     )  # fmt: skip
 
 
@@ -136,7 +150,7 @@ def add_limit_flags(parser: Parser, unit: str = "images", choice: str = "classes
 
 def add_machine_flags(parser: Parser) -> None:
     """Add the flags that decide how a run is trained, and change no number beyond rounding."""
-    add_device_flag(parser)
+    add_device_flags(parser)
     add_workers_flag(parser)
     parser.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
     parser.add_argument(

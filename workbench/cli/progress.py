@@ -3,9 +3,12 @@
 import sys
 import time
 
+_DAY = 86400
+_ENOUGH = 10  # seconds after the first step, which may have had to compile, until the speed is known
+
 
 class Progress:
-    """Count steps towards a total; use it as a context manager.
+    """Count steps towards a total; use it as a context manager. It says once if that takes days.
 
     Args:
         total: the number of steps.
@@ -18,7 +21,9 @@ class Progress:
         from tqdm import tqdm
 
         self._total, self._before, self._done, self._start = total, done, done, time.monotonic()
-        self._shown, self._next = shown, 0.0
+        self._shown, self._next, self._unit = shown, 0.0, unit
+        self._first: tuple[float, int] | None = None  # when the first step was done, and how many there were then
+        self._speed_is_known = not shown
         on_terminal = shown and sys.stderr.isatty()
         self._bar = (
             tqdm(total=total, unit=unit, initial=done, dynamic_ncols=True, smoothing=0.05) if on_terminal else None
@@ -34,6 +39,7 @@ class Progress:
     def advance(self, steps: int = 1) -> bool:
         """Count more steps as done, and return whether it is time for `show`: on a terminal, twice a second."""
         self._done += steps
+        self._warn_of_days()
         if self._bar is None:
             return False
         self._bar.update(steps)
@@ -41,6 +47,20 @@ class Progress:
         if due:
             self._next = time.monotonic() + 0.5
         return due
+
+    def _warn_of_days(self) -> None:
+        if self._speed_is_known:
+            return
+        now = time.monotonic()
+        start, before = self._first = self._first or (now, self._done)
+        if now - start < _ENOUGH or self._done == before:
+            return
+        self._speed_is_known = True
+        each = (now - start) / (self._done - before)
+        days = each * (self._total - self._done) / _DAY
+        if days > 1:
+            line = f"warning: at {each:.3g} s a {self._unit} this takes {days:.1f} days"
+            print(line, file=sys.stderr, flush=True) if self._bar is None else self._bar.write(line, sys.stderr)
 
     def show(self, text: str) -> None:
         """Show a few numbers beside the bar; do nothing without a terminal."""

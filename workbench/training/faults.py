@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from workbench.cli.errors import UserError, first_line
@@ -18,13 +19,18 @@ def explained() -> Iterator[None]:
     """Say within the block what the user can mend, in a line.
 
     Raises:
-        UserError: torch.compile failed, or a process that reads data was killed.
+        UserError: torch.compile failed, a process that reads data was killed, or memory does not suffice.
     """
     try:
         yield
-    except RuntimeError as error:
-        if _of_a_killed_worker(error):
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and _of_a_killed_worker(error):
             raise _killed(error) from error
+        if of_memory(error):
+            raise UserError(
+                f"memory does not suffice ({first_line(error)}): a smaller batch or smaller images need less, and "
+                "GPUs need less with mixed precision"
+            ) from error
         from torch._dynamo.exc import BackendCompilerFailed
 
         if not isinstance(error, BackendCompilerFailed):
@@ -33,6 +39,11 @@ def explained() -> Iterator[None]:
             f"torch.compile failed ({first_line(error)}): it takes a C++ compiler, as g++, and on a GPU Triton; "
             "without --compile the same command trains too"
         ) from error
+
+
+def of_memory(error: Exception) -> bool:
+    """Tell whether there is no memory left, on a GPU or for torch on the CPU, which has no class of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def batches_of(loader: DataLoader[Any]) -> Iterator[Any]:

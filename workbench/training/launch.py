@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.cli.errors import UserError
+from workbench.output.environment import peak_flops
 from workbench.training.faults import explained
 from workbench.training.memory import keep_freed_memory
 
@@ -170,6 +171,18 @@ def by_process(accelerator: Accelerator, value: float) -> list[float]:
 
     values: list[float] = gather_object([value])
     return values
+
+
+def utilisation(flops: float | None, samples_per_second: float, accelerator: Accelerator) -> dict[str, float]:
+    """Return the model FLOP utilisation: what part of the GPUs' peak the model's own operations take.
+
+    Args:
+        flops: operations a sample; None, or a device without a known peak: nothing is returned.
+    """
+    peak = peak_flops(accelerator.device)
+    if flops is None or peak is None:
+        return {}
+    return {"mfu": samples_per_second * flops / (peak * accelerator.num_processes)}
 
 
 def share_buffers(accelerator: Accelerator, *models: nn.Module) -> None:

@@ -19,11 +19,10 @@ from torch import Tensor
 
 from workbench.cli.errors import UserError
 from workbench.cli.progress import Progress
-from workbench.output.environment import peak_flops
 from workbench.output.storage import prepare_folder
 from workbench.training import checkpoint, metrics
 from workbench.training.events import recorders
-from workbench.training.launch import by_process, share_buffers, share_statistics, sum_over_processes
+from workbench.training.launch import by_process, share_buffers, share_statistics, sum_over_processes, utilisation
 from workbench.training.runs import StoredRun, Trace
 from workbench.training.seeding import derived_seed, seed_everything
 from workbench.training.task import Batch, Task
@@ -101,16 +100,19 @@ class Loop:
         plain = list(self.task.metrics)
         return plain if self.ema is None else [*(each.averaged for each in plain), *plain]
 
-    def train(self, after_step: Callable[[], object] | None = None) -> Reached:
+    def train(
+        self, after_step: Callable[[], object] | None = None, before: Callable[[Batch], object] | None = None
+    ) -> Reached:
         """Train to the end, or until the training loss is not finite.
 
         Args:
             after_step: called after each step instead of showing progress.
+            before: called with the first batch, before its step.
 
         Raises:
             UserError: a checkpoint cannot be written.
         """
-        reached = self.reached
+        reached, self.before = self.reached, before
         shown = after_step is None and self.accelerator.is_main_process
         with Progress(self.steps, done=reached.step, shown=shown) as progress:
             while reached.step < self.steps and reached.diverged_at is None:
@@ -146,6 +148,9 @@ class Loop:
         self.wrapped.train()
         diverged = False
         for batches in self.task.training(self.sampling, epoch, first):
+            if self.before is not None:
+                self.before(batches[0])
+                self.before = None
             loss = self._step(batches)
             losses += loss
             reached.step += 1
@@ -217,7 +222,8 @@ class Loop:
         inference, seconds = time.perf_counter() - clock, reached.epoch_seconds
         entry |= self.task.unreadable(self.accelerator)
         speed = steps * self.samples_per_step / seconds
-        entry |= {f"{self.task.unit}_per_second": speed, **self._utilisation(speed), "seconds": seconds + inference}
+        used = utilisation(self.task.flops_per_sample(self.model), speed, self.accelerator)
+        entry |= {f"{self.task.unit}_per_second": speed, **used, "seconds": seconds + inference}
         entry = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in entry.items()}
         reached.trace.append(entry)
         reached.train_seconds += seconds
@@ -230,13 +236,6 @@ class Loop:
         self._store()
         for each in self.events:
             each.add(entry)
-
-    def _utilisation(self, samples_per_second: float) -> dict[str, float]:
-        """Return the model FLOP utilisation: what part of the GPUs' peak the model's own operations take."""
-        flops, peak = self.task.flops_per_sample(self.model), peak_flops(self.accelerator.device)
-        if flops is None or peak is None:
-            return {}
-        return {"mfu": samples_per_second * flops / (peak * self.accelerator.num_processes)}
 
     def _line(self, entry: dict[str, Any]) -> str:
         axis = self.task.axis

@@ -16,13 +16,13 @@ def kept_for_backward(forward: Callable[[], Tensor], own: Iterable[Tensor] = ())
         forward: called once; what it returns holds the graph.
         own: tensors that are there anyway, as a model's parameters and buffers.
     """
-    owned = {each.untyped_storage().data_ptr() for each in own}
+    owned = {each.untyped_storage()._cdata for each in own}
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage._cdata not in owned:
+            kept[storage._cdata] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,15 +15,16 @@ import torch
 from workbench.cli.errors import Stopped, UserError
 from workbench.cli.progress import span
 from workbench.cli.settings import defaults
-from workbench.output.environment import describe
+from workbench.output.environment import cores, describe
 from workbench.output.tables import plain_table
 from workbench.training import checkpoint, metrics
 from workbench.training.curves import draw_run
+from workbench.training.forewarnings import busy_cores, crowded, free_bytes, needed_bytes, too_large
 from workbench.training.launch import decided_by_main, launched, require_same_everywhere
 from workbench.training.loop import Loop, Reached
 from workbench.training.memory import peak_memory_mb
 from workbench.training.runs import FORMAT, Results, StoredRun, Trace, position
-from workbench.training.task import Source, Spec, Task, opened
+from workbench.training.task import Batch, Source, Spec, Task, opened
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -95,9 +99,11 @@ def _trained(
     """Train to the end, and store trace, plot and results."""
     main, said = loop.accelerator.is_main_process, after_step is None
     environment = environment_of(loop.accelerator)  # the commit as it is now, hours before the end
+    before = None
     if said and main:
         print(_announcement(loop, stored), flush=True)
-    results = _results(loop, loop.train(after_step), notes, stored, environment)
+        before = partial(_forewarn, loop) if loop.accelerator.device.type == "cpu" else None
+    results = _results(loop, loop.train(after_step, before), notes, stored, environment)
     if main:
         loop.run.store_trace(loop.reached.trace)
         if said:
@@ -193,6 +199,18 @@ def _announcement(loop: Loop, stored: Configuration) -> str:
         f"thread{'s' * (threads > 1)}",
     }
     return "\n".join(f"{name:10}{text}" for name, text in lines.items() if text)
+
+
+def _forewarn(loop: Loop, batch: Batch) -> None:
+    """Say on stderr what will make a training on this CPU slow, or end it."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    busy = busy_cores() if processes == 1 else 0.0  # the run's own processes are busy
+    needed = needed_bytes(loop.task, loop.model, loop.optimizer, batch)
+    for line in (
+        *crowded(torch.get_num_threads() * processes, cores() * processes, busy),
+        *too_large(needed, free_bytes() / processes),
+    ):
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def _amounts(task: Task, trace: Trace) -> dict[str, Any]:

@@ -238,7 +238,7 @@ def test_types_of_number(dtype, text):
 
 def test_utilisation_is_the_part_of_the_peak(text, monkeypatch):
     assert not any("mfu" in entry for entry in trained(SMALL, text)[2].trace)
-    monkeypatch.setattr("workbench.training.loop.peak_flops", lambda device: 1e12)
+    monkeypatch.setattr("workbench.training.launch.peak_flops", lambda device: 1e12)
     loop, _, reached = trained(SMALL, text)
     flops = loop.model.flops_per_token()
     for entry in reached.trace:

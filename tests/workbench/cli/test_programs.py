@@ -1,6 +1,9 @@
 """workbench/cli: how a program reads its flags, tells what it does, and ends."""
 
+import time
+
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from workbench.cli.arguments import Parser, non_negative_float, one_of, positive_float, positive_int
 from workbench.cli.errors import Stopped, UserError, run
@@ -75,3 +78,34 @@ def test_progress_without_a_terminal_prints_lines(capsys):
         progress.reach(2)
         progress.report("half")
     assert capsys.readouterr() == ("[ 50%, 0:00 left] half\n", "")
+
+
+def test_torchrun_ends_with_the_line(monkeypatch, tmp_path, capsys):
+    """As torch itself words what its launcher prints last."""
+
+    def main():
+        raise UserError("no such data")
+
+    reports = [tmp_path / f"{rank}.json" for rank in range(2)]
+    for rank, report in enumerate(reports):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(report))
+        with pytest.raises(SystemExit) as ended:
+            run(main)
+        assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: no such data\n"  # of one process
+    failures = {rank: ProcessFailure(rank, 10, 2, str(report)) for rank, report in enumerate(reports)}
+    *_, last, _ = str(ChildFailedError("a program", failures)).rstrip().splitlines()
+    assert last.strip() == "traceback : error: no such data"
+
+
+@pytest.mark.parametrize(("each", "said"), [(100.0, "warning: at 100 s a step this takes 10.0 days\n"), (9.9, "")])
+def test_progress_warns_once_of_days(each, said, monkeypatch, capsys):
+    """By the speed after the first step, which may have to compile."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Progress(8642) as progress:
+        for seconds in (5000, each, each, each):
+            now[0] += seconds
+            progress.advance()
+    assert capsys.readouterr().err == said

@@ -91,6 +91,13 @@ def test_a_compiler_that_is_missing_is_named():
             compiled(torch.ones(64))
 
 
+@pytest.mark.parametrize("make", [lambda: torch.empty(2**50), lambda: bytearray(2**60)], ids=["tensor", "array"])
+def test_memory_that_does_not_suffice_is_one_line(make):
+    said = r"^memory does not suffice \([^\n]+\): a smaller batch or smaller images need less"
+    with pytest.raises(UserError, match=said), explained():
+        make()
+
+
 @pytest.mark.parametrize(
     "error", [RuntimeError("a DataLoader worker"), RuntimeError(), ValueError("DataLoader worker")]
 )

@@ -63,7 +63,7 @@ class PredictionProgram:
         if self.scored:
             least = "score from which an object is drawn and written"
             parser.add_argument("--score-threshold", type=unit_float, default=0.5, metavar="X", help=least)
-        flags.add_device_flag(parser)
+        flags.add_device_flags(parser)
         options = parser.parse_args(arguments)
         device = chosen_device(options.device)
         flags.require_distinct("the command line", [each.stem for each in options.images])
