@@ -59,7 +59,7 @@ COMPARISONS = {
     "resnet20": f"{_CLOTHES} --model resnet20 --limit-train 2000 --epochs 4 --lr tune 0.001 0.003 0.01 "
     "--tuning-seeds 1 --seeds 3",
     "vit": f"{_CLOTHES} --task train_vit --model test_vit --img-size 64 --limit-train 5000 --epochs 6 "
-    "--warmup-epochs 1 --batch-size 64 --mixup 0 --cutmix 0 --reprob 0 --lr tune 0.002 0.006 0.02 --tuning-seeds 1 "
+    "--warmup-epochs 1 --batch-size 64 --mixup 0 --cutmix 0 --reprob 0 --lr tune 0.0002 0.0006 0.002 --tuning-seeds 1 "
     "--seeds 3",
     "diffusion": "--task diffusion --dataset digits --model tiny_unet --epochs 4 --limit-val 200 "
     "--lr tune 0.0005 0.001 0.002 --tuning-seeds 1 --seeds 3",

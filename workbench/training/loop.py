@@ -26,6 +26,7 @@ from workbench.training.launch import by_process, share_buffers, share_statistic
 from workbench.training.runs import StoredRun, Trace
 from workbench.training.seeding import derived_seed, seed_everything
 from workbench.training.task import Batch, Task
+from workbench.training.trained import usable
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -54,6 +55,7 @@ class Loop:
         store: the configuration that checkpoints hold; None: neither checkpoints nor the trace are stored.
         state: the checkpoint to resume from; None: start from the first weights.
         record: whether events are written (events.py), and the task may write files after an evaluation.
+        rate: the learning rate of all its steps; None: the task's.
 
     Raises:
         UserError: the task refuses its settings, or the checkpoint is of another model.
@@ -67,6 +69,7 @@ class Loop:
         store: dict[str, Any] | None = None,
         state: checkpoint.State | None = None,
         record: bool = False,
+        rate: float | None = None,
     ) -> None:
         self.task, self.run, self.accelerator, self.store = task, run, accelerator, store
         self.sampling = task.sampling(run.seed, accelerator.process_index, accelerator.num_processes)
@@ -82,7 +85,7 @@ class Loop:
             self.model = share_statistics(self.model, accelerator)
         self.ema = task.average(self.model, self.steps_per_epoch)
         self.optimizer = task.optimizer(self.model)
-        self.rates = task.rates(self.steps_per_epoch)
+        self.rates = task.rates(self.steps_per_epoch) if rate is None else [rate]
         if task.machine.compile:
             self.model.compile()
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=task.autocast == torch.float16)
@@ -161,7 +164,8 @@ class Loop:
                 progress.show(self._now(epoch, loss))
             if self.task.print_every and reached.step % self.task.print_every == 0:
                 progress.report(f"step {reached.step}: {self._now(epoch, loss)}")
-            diverged = reached.step % DIVERGENCE_STEPS == 0 and not self._finite(losses)
+            if reached.step % DIVERGENCE_STEPS == 0:
+                diverged = not math.isfinite(sum_over_processes(self.accelerator, losses.clone()).item())
             if diverged:
                 break
             if reached.step < end and reached.step % self.task.machine.checkpoint_steps == 0:
@@ -198,18 +202,20 @@ class Loop:
             return nullcontext()
         return torch.autocast(self.accelerator.device.type, self.task.autocast)
 
-    def _finite(self, losses: Tensor) -> bool:
-        return math.isfinite(sum_over_processes(self.accelerator, losses.clone()).item())
+    def _since_evaluation(self, epoch: int) -> int:
+        """Count the steps whose losses are summed: a run that was extended may begin within an interval."""
+        evaluated = self.reached.trace[-1].get("step", 0) if self.reached.trace else 0
+        return self.reached.step - max(epoch * self.steps_per_epoch, evaluated)
 
     def _now(self, epoch: int, loss: Tensor) -> str:
-        done = (self.reached.step - epoch * self.steps_per_epoch) * self.samples_per_step
+        done = self._since_evaluation(epoch) * self.samples_per_step
         part = f"epoch {epoch + 1} " if self.task.axis == "epoch" else ""
         speed = f"{done / self.reached.epoch_seconds:.4g} {self.task.unit}/s"
         return f"{part}loss {loss.item():.4g} lr {self.rate(self.reached.step - 1):.3g} {speed}"
 
     def _finish_epoch(self, epoch: int, losses: Tensor, progress: Progress, diverged: bool) -> None:
         reached, axis = self.reached, self.task.axis
-        steps = reached.step - epoch * self.steps_per_epoch
+        steps = self._since_evaluation(epoch)
         mean = (sum_over_processes(self.accelerator, losses) / (steps * self.accelerator.num_processes)).item()
         at = epoch + 1 if axis == "epoch" else reached.step
         entry: dict[str, Any] = {axis: at, "lr": self.rate(reached.step - 1), "train_loss": mean}
@@ -254,28 +260,21 @@ class Loop:
         if keep == "best" and self.metrics[0].best(self.reached.trace) is not entry:
             return
         prepare_folder(path.parent)
-        checkpoint.write(path, self._usable())
+        checkpoint.write(path, self._usable(self.store))
 
-    def _usable(self) -> checkpoint.State:
-        """Return what using the model takes."""
-        return {
-            "configuration": self.store,
-            "metrics": metrics.stored(self.metrics),
-            "model": self.model.state_dict(),
-            "ema": None if self.ema is None else self.ema.module.state_dict(),
-            "extras": dict(self.task.extras),
-            "program": self.task.program,
-            "source": {"dataset": self.task.source.dataset, "data": str(self.task.source.data)},
-        }
+    def _usable(self, configuration: dict[str, Any]) -> checkpoint.State:
+        averaged = None if self.ema is None else self.ema.module
+        return usable(self.task, self.model, averaged, metrics.stored(self.metrics), configuration)
 
     def _store(self) -> None:
         """Write the state to disk, by the main process; every process has to call it."""
         if self.store is None:
             return
-        state = asdict(self.reached) | {"losses": by_process(self.accelerator, self.reached.losses)}
+        losses = by_process(self.accelerator, self.reached.losses)
         if not self.accelerator.is_main_process:
             return
-        state |= self._usable() | {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        state = asdict(self.reached) | {"losses": losses} | self._usable(self.store)
+        state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         checkpoint.save(self.run.checkpoint_path, state)
         self.run.store_trace(self.reached.trace)
 

@@ -14,6 +14,7 @@ from workbench.cli.arguments import Parser, one_of
 from workbench.cli.errors import Diverged
 from workbench.cli.settings import add_settings, with_options
 from workbench.training.events import import_wandb
+from workbench.training.extension import RATES, Extension
 from workbench.training.launch import Machine, is_main_process
 from workbench.training.run import evaluate_run, evaluation, summary, train_run
 from workbench.training.runs import StoredRun
@@ -95,7 +96,11 @@ class TrainingProgram:
             if is_main_process():
                 print(evaluation(task.metrics, found))
             return
-        results = train_run(spec, run, self.notes(options), partial(self.check, options) if self.check else None)
+        extension = Extension(run, options.extend) if options.extend else None
+        if extension is not None:
+            run = replace(run, variant=extension.variant(spec.settings))
+        check = partial(self.check, options) if self.check else None
+        results = train_run(spec, run, self.notes(options), check, extension=extension)
         if results["final"] is None:
             raise Diverged(f"{summary(results)}; stored in {run.results_path}")
         if is_main_process():
@@ -110,6 +115,12 @@ class TrainingProgram:
             parser, "stored runs, each in DIR/<dataset>/<model>/<activation>", self.aliases.get("results", ())
         )
         flags.add_wandb_flag(parser)
+        parser.add_argument(
+            "--extend", type=one_of("choice", RATES), metavar="NAME",
+            help="go on with the run of these flags that has ended with fewer epochs or steps, as a run of its own "
+            "beside it: last keeps the learning rate of its end, longer takes that of a schedule of the new length "
+            "(default: a run whose learning rate is constant goes on, another is left as it is)",
+        )  # fmt: skip
         if self.tested:
             parser.add_argument(
                 "--test-only", action="store_true",

@@ -19,6 +19,7 @@ from workbench.output.environment import cores, describe
 from workbench.output.tables import plain_table
 from workbench.training import checkpoint, metrics
 from workbench.training.curves import draw_run
+from workbench.training.extension import Extension, reopened
 from workbench.training.forewarnings import busy_cores, crowded, free_bytes, needed_bytes, too_large
 from workbench.training.launch import decided_by_main, launched, require_same_everywhere
 from workbench.training.loop import Loop, Reached
@@ -39,6 +40,7 @@ def train_run(
     check: Callable[[StoredRun], None] | None = None,
     after_step: Callable[[], object] | None = None,
     checkpoints: bool = True,
+    extension: Extension | None = None,
 ) -> Results:
     """Train a run to the end, and store and return what it reached; resume it if it was stopped.
 
@@ -49,6 +51,7 @@ def train_run(
         check: refuses a run, by what is stored of it.
         after_step: called after each step; then nothing is printed, and neither plot nor events are written.
         checkpoints: whether they are stored, so that a stopped run resumes and its weights can be used.
+        extension: the run that this one goes on with; one whose learning rate is constant goes on by itself.
 
     Raises:
         UserError: the task refuses its settings or data, or another run is stored in its place.
@@ -60,10 +63,11 @@ def train_run(
                 task = opened(spec, accelerator.device)
             stored = configuration_of(task, run)
             require_same_everywhere(accelerator, "data", stored["data"])
-            with _claimed(run, stored, task, accelerator, check) as (results, state):
+            with _claimed(run, stored, task, accelerator, check, extension) as (results, state):
                 if results is None:
                     store = stored if checkpoints else None
-                    loop = Loop(task, run, accelerator, store, state, record=after_step is None)
+                    last = state["trace"][-1]["lr"] if state and extension and extension.rate == "last" else None
+                    loop = Loop(task, run, accelerator, store, state, record=after_step is None, rate=last)
                     return _trained(loop, stored, notes or {}, after_step)
                 if after_step is None and accelerator.is_main_process:
                     print("this run has ended already; delete its files to train again")
@@ -165,18 +169,24 @@ def _claimed(
     task: Task,
     accelerator: Accelerator,
     check: Callable[[StoredRun], None] | None,
+    extension: Extension | None,
 ) -> Iterator[tuple[Results | None, checkpoint.State | None]]:
     """Hold the run's lock within the block; every process gets the main one's results or checkpoint."""
+    defaults = defaults_of(task)
     with contextlib.ExitStack() as held:
 
         def claim() -> tuple[Results | None, checkpoint.State | None]:
-            results = run.finished(stored, defaults_of(task))
-            if results is None:
-                held.enter_context(run.locked())
-                if check is not None:
-                    check(run)
-                return None, run.resume(stored, defaults_of(task))
-            return results, None
+            state = reopened(run, task, stored, defaults)
+            results = run.finished(stored, defaults) if state is None else None
+            if results is not None:
+                return results, None
+            held.enter_context(run.locked())
+            if check is not None:
+                check(run)
+            state = state or run.resume(stored, defaults)
+            if state is None and extension is not None:
+                state = extension.start(run, stored, defaults)
+            return None, state
 
         yield decided_by_main(accelerator, claim)
 

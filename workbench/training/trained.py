@@ -24,6 +24,21 @@ if TYPE_CHECKING:
 Programs = Callable[[str], "TrainingProgram"]  # by the module that a checkpoint names
 
 
+def usable(
+    task: Task, model: nn.Module, averaged: nn.Module | None, metrics: Any, configuration: Mapping[str, Any]
+) -> State:
+    """Return what a checkpoint holds for the use of the model: `Checkpoint` reads it."""
+    return {
+        "configuration": configuration,
+        "metrics": metrics,
+        "model": model.state_dict(),
+        "ema": None if averaged is None else averaged.state_dict(),
+        "extras": dict(task.extras),
+        "program": task.program,
+        "source": {"dataset": task.source.dataset, "data": str(task.source.data)},
+    }
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Hold a checkpoint that was read, with the program that wrote it.
