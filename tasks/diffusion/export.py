@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from tasks.diffusion.models import noise_of
 from tasks.diffusion.trained import Trained, add_model_flags, load
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
-from workbench.output.storage import prepare_folder
+from workbench.output.storage import whole_folder
 
 DESCRIPTION = """\
 Write a trained model as a folder of diffusers, to be used without this repository.
@@ -75,20 +74,13 @@ def export(trained: Trained, folder: Path) -> None:
         )
     name = f"golu_{activation.lower()}"
     trained.model.register_to_config(act_fn=name)
-    prepare_folder(folder.parent)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with whole_folder(folder) as unfinished:
         DDPMPipeline(trained.model, noise_of(trained.settings)).save_pretrained(unfinished)
         card = CARD.format(
             activation=activation, name=name, dataset=trained.configuration["dataset"],
             channels=trained.image_channels, steps=trained.settings.timesteps, size=trained.settings.image_size,
         )  # fmt: skip
         (unfinished / "README.md").write_text(card)
-        unfinished.replace(folder)
-    except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tasks.gpt.evaluation import METRICS, evaluate
+from tasks.gpt.gpt2 import from_gpt2, published
 from tasks.gpt.model import GPT
 from tasks.gpt.prepare_text import EMBEDDED, prepare_text
 from tasks.gpt.settings import Settings
@@ -23,6 +24,7 @@ from workbench.training.optimizers import parameter_groups
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import warmup_and_cosine
 from workbench.training.task import Graph, Source, Task
+from workbench.training.weights import Weights
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -118,6 +120,14 @@ class LanguageModelling(Task):
     def model(self, activation: str) -> nn.Module:
         return build_model(self.settings, self.vocabulary_size, activation).to(self.device)
 
+    def published(self, name: str) -> Weights:
+        return published(name)
+
+    def adapted(self, weights: Weights) -> Weights:
+        """Take GPT-2's names too, as the folders of transformers have them."""
+        s = self.settings
+        return from_gpt2(weights, rows_of(s, self.vocabulary_size), s.block_size, s.bias)
+
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make AdamW, whose weight decay leaves out biases, norms and what an activation learns."""
         s = self.settings
@@ -143,11 +153,15 @@ class LanguageModelling(Task):
         return self._windows.example(self.settings.batch_size)
 
 
+def rows_of(settings: Settings, vocabulary_size: int) -> int:
+    """Return how many tokens a model knows."""
+    return -(-vocabulary_size // settings.vocab_multiple) * settings.vocab_multiple
+
+
 def build_model(settings: Settings, vocabulary_size: int, activation: str) -> GPT:
     """Make the model; for the speed of its last matrix product it may know a few tokens that no text has."""
-    rows = -(-vocabulary_size // settings.vocab_multiple) * settings.vocab_multiple
     return GPT(
-        rows,
+        rows_of(settings, vocabulary_size),
         settings.block_size,
         settings.n_layer,
         settings.n_head,

@@ -49,6 +49,7 @@ PROGRAM = TrainingProgram(
     beginnings={"scratch": "allow no checkpoint of this run", "resume": "demand one"},
     check=check_beginning,
     predictor="tasks.gpt.sample",
+    published="gpt2",
 )
 main = PROGRAM.main
 

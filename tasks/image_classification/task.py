@@ -15,10 +15,12 @@ from workbench.training.launch import Machine, process_count, to_device
 from workbench.training.optimizers import make_optimizer
 from workbench.training.schedules import tabulate
 from workbench.training.task import Source
+from workbench.training.weights import Weights
 from workbench.vision.classification import Batch
 from workbench.vision.file_classification import FileClassification
 from workbench.vision.models import check_input, torchvision_classifier
 from workbench.vision.reading import Transform
+from workbench.vision.weights import torchvision_weights
 
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
@@ -58,6 +60,9 @@ class TorchvisionClassification(FileClassification):
         for side in {s.train_crop_size, s.val_crop_size or s.train_crop_size}:
             check_input(model, side, self.batch_size // (self.accumulation * process_count()))
         return model
+
+    def published(self, name: str) -> Weights:
+        return torchvision_weights(name, self.settings.model)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         s = self.settings

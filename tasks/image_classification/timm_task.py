@@ -13,10 +13,12 @@ from workbench.cli.errors import UserError
 from workbench.training.launch import Machine, process_count, to_device
 from workbench.training.schedules import tabulate_timm
 from workbench.training.task import Source
+from workbench.training.weights import Weights
 from workbench.vision.classification import Batch
 from workbench.vision.file_classification import FileClassification
 from workbench.vision.models import check_input, timm_classifier
 from workbench.vision.reading import Transform
+from workbench.vision.weights import timm_weights
 
 if TYPE_CHECKING:
     from timm.utils import ModelEmaV3
@@ -54,6 +56,9 @@ class TimmClassification(FileClassification):
         self.transforms, self._side = _transforms(s, model)
         check_input(model, self._side, s.batch_size)
         return model
+
+    def published(self, name: str) -> Weights:
+        return timm_weights(name, self.settings.model, self.settings.img_size)
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         from timm.optim import create_optimizer_v2

@@ -49,6 +49,7 @@ PROGRAM = TrainingProgram(
     data=Path("data/imagenet_1k"),
     pictures=True,
     aliases={"results": ["--output"], "data": ["--data-dir"], "drop_path": ["--drop-connect"]},
+    published="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
 )
 main = PROGRAM.main
 

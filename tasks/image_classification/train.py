@@ -27,6 +27,7 @@ PROGRAM = TrainingProgram(
     data=Path("data/imagenet_1k"),
     pictures=True,
     aliases={"results": ["--output-dir"], "data": ["--data-path"], "wd": ["--weight-decay"]},
+    published="ResNet50_Weights.IMAGENET1K_V2",
 )
 main = PROGRAM.main
 

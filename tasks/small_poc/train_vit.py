@@ -54,6 +54,7 @@ PROGRAM = TrainingProgram(
     pictures=True,
     aliases={"results": ["--results-folder"], "data": ["--data-dir"], "activation": ["--ac"]},
     add_flags=_add_flags,
+    published="vit_tiny_patch16_224.augreg_in21k",
 )
 main = PROGRAM.main
 

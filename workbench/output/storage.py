@@ -3,7 +3,9 @@
 import json
 import os
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,22 @@ def _is_running(process: int) -> bool:
     except OSError:  # it is another user's
         return True
     return True
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Have the block write a folder, which takes its place when it is whole; of a block that fails nothing stays.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    prepare_folder(folder.parent)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        yield unfinished
+        unfinished.replace(folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -48,6 +48,7 @@ class TrainingProgram:
         default_text: what --help says of the default of a setting, where it is in a file.
         tested: whether there is --test-only.
         beginnings: words that --init-from takes beside a file, each with what it means.
+        published: an example of a name by which the model's own library publishes weights, if --init-from takes one.
         predictor: the module of the program that uses its models, where that is not one for all tasks.
     """
 
@@ -71,6 +72,7 @@ class TrainingProgram:
     default_text: str = ""
     tested: bool = False
     beginnings: Mapping[str, str] = field(default_factory=dict)
+    published: str = ""
     predictor: str = ""
 
     @property
@@ -148,11 +150,12 @@ class TrainingProgram:
         flags.add_data_flag(parser, self.data_help, self.aliases.get("data", ()), self.data)
         flags.add_limit_flags(parser, self.unit, self.choice)
         words = "".join(f"; or {word}: {meaning}" for word, meaning in self.beginnings.items())
+        published = f", or the name of published ones, as {self.published}, which are downloaded" * bool(self.published)
         parser.add_argument(
             "--init-from", type=Path, metavar="FILE",
             help="start from the weights in FILE: a checkpoint of a training here, or a state_dict of the model's own "
-            "library (.safetensors, .pth); its activation may be another one, and a head of another size is made anew "
-            f"{words} (default: random weights)",
+            f"library (.safetensors, .pth){published}; the activation may be another one, and a head of another size "
+            f"is made anew{words} (default: random weights)",
         )  # fmt: skip
         if self.pictures:
             parser.add_argument(

@@ -20,7 +20,7 @@ from workbench.cli.settings import configuration
 from workbench.training.launch import Machine
 from workbench.training.metrics import Metric
 from workbench.training.sampling import Sampling
-from workbench.training.weights import weights_of
+from workbench.training.weights import Weights, weights_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -173,8 +173,27 @@ class Task:
         Raises:
             UserError: it is missing or unfit.
         """
+        return {} if self.source.init_from is None else {"init_from": self._given().fingerprint()}
+
+    def published(self, name: str) -> Weights:
+        """Return weights that the model's own library publishes under this name; they are downloaded once.
+
+        Raises:
+            UserError: there are none.
+        """
+        raise UserError("no weights are published by that name")
+
+    def adapted(self, weights: Weights) -> Weights:
+        """Return weights under the names of this task's model, where another library calls them otherwise."""
+        return weights
+
+    def _given(self) -> Weights:
         path = self.source.init_from
-        return {} if path is None else {"init_from": weights_of(path).fingerprint()}
+        assert path is not None, "asked of runs that start from weights"
+        try:
+            return self.adapted(weights_of(path) if path.exists() else self.published(str(path)))
+        except UserError as error:
+            raise error if path.exists() else UserError(f"--init-from: there is no file {path}; {error}") from error
 
     def initialize(self, model: nn.Module, run: StoredRun) -> None:
         """Load the weights that a run starts from, where those of `model` are not to be its first ones.
@@ -184,7 +203,7 @@ class Task:
         """
         if self.source.init_from is None:
             return
-        weights = weights_of(self.source.init_from)
+        weights = self._given()
         anew = weights.fit_into(model)
         self.beginning = f"starts from {weights.source}" + (f"; made anew: {', '.join(anew)}" if anew else "")
         if weights.activation not in ("", run.activation):

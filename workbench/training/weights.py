@@ -63,11 +63,13 @@ class Weights:
 def weights_of(path: Path) -> Weights:
     """Read the weights in a file: a checkpoint of a training here, .safetensors, or a state_dict that torch.save wrote.
 
-    Of a checkpoint, the moving average is taken, if there is one.
+    Of a checkpoint, the moving average is taken, if there is one; of a folder, as transformers writes it, the file
+    model.safetensors.
 
     Raises:
         UserError: it is missing or broken, or has no weights.
     """
+    path = path / "model.safetensors" if path.is_dir() else path
     if not path.exists():
         raise UserError(f"--init-from: there is no file {path}")
     file = path.stat()

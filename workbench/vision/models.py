@@ -63,19 +63,27 @@ def timm_classifier(
     Raises:
         UserError: the name is unknown, or the model does not take the settings.
     """
+    given = {key: value for key, value in settings.items() if value is not None}
+    return with_activation(timm_model(name, img_size, num_classes=classes, **given), activation)
+
+
+def timm_model(name: str, img_size: int | None = None, **given: Any) -> nn.Module:
+    """Make a timm model as it comes.
+
+    Raises:
+        UserError: the name is unknown, or the model does not take the settings.
+    """
     import timm
 
-    known = timm.list_models()
-    if name not in known:
+    known, (architecture, _, _) = timm.list_models(), name.partition(".")
+    if architecture not in known:
         close = difflib.get_close_matches(name, known, n=3) or ["resnet50"]
         raise UserError(f"unknown model {name!r}: timm has {len(known)}, such as {', '.join(close)}")
-    given = {key: value for key, value in settings.items() if value is not None}
     sized: dict[str, Any] = {} if img_size is None else {"img_size": img_size}
     try:
         try:
-            model = timm.create_model(name, num_classes=classes, **given, **sized)
+            return timm.create_model(name, **given, **sized)
         except TypeError:  # it takes no img_size, or none of the others, which it says now
-            model = timm.create_model(name, num_classes=classes, **given)
+            return timm.create_model(name, **given)
     except (TypeError, AssertionError, ValueError) as error:
         raise UserError(f"{name} cannot be made with {given}: {error}") from error
-    return with_activation(model, activation)

@@ -12,6 +12,7 @@ from workbench.cli.errors import UserError, first_line
 from workbench.training.checkpoint import read_trained
 from workbench.training.runs import StoredRun
 from workbench.training.weights import Weights
+from workbench.vision.models import timm_model
 
 HEAD = "fc."  # of a ResNet: its parameters begin so
 
@@ -66,6 +67,27 @@ def torchvision_weights(name: str, model: str) -> Weights:
         raise UserError(
             f"the weights {name} cannot be downloaded to {hub.get_dir()}, or read ({first_line(error)})"
         ) from error
+
+
+def timm_weights(name: str, model: str, img_size: int | None) -> Weights:
+    """Load weights of timm by their name, as vit_tiny_patch16_224.augreg_in21k; they are downloaded once.
+
+    Args:
+        model: the one they have to be of.
+        img_size: for whose positions they are made to fit; None: the model's own.
+
+    Raises:
+        UserError: there are no such weights, or they cannot be downloaded or read.
+    """
+    import timm
+
+    known = timm.list_pretrained(f"{model}.*")
+    if name != model and name not in known:
+        raise UserError(unknown_name(f"weights of {model}", name, known))
+    try:
+        return Weights(name, timm_model(name, img_size, pretrained=True).state_dict())
+    except Exception as error:  # the many ways in which downloading and reading go wrong
+        raise UserError(f"the weights {name} cannot be downloaded, or read ({first_line(error)})") from error
 
 
 def backbone_name(model: str) -> str:

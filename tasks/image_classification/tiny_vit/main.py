@@ -66,6 +66,7 @@ PROGRAM = TrainingProgram(
     add_flags=_add_flags,
     base=_base,
     default_text="the recipe's",
+    published="tiny_vit_21m_224.dist_in22k",
 )
 main = PROGRAM.main
 

@@ -1,5 +1,6 @@
 """workbench/training/loop.py: against plain loops, and stopped at every moment."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 
 from tests.workbench.training.made_up import Plain, X, Y
 from workbench.training import checkpoint
-from workbench.training.launch import launched
+from workbench.training.launch import Machine, launched
 from workbench.training.loop import Loop
 from workbench.training.runs import StoredRun
 from workbench.training.sampling import Sampling
@@ -253,3 +254,32 @@ def test_a_run_goes_on_with_other_processes(run):
     loop = trained(Plain(), run, state | {"losses": [one * 0.75, one * 1.25]}, store={})
     for ours, theirs in zip(numbers(loop), numbers(trained(Plain())), strict=True):
         assert ours == pytest.approx(theirs)
+
+
+# What is kept
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("last", {}),
+        ("all", {f"weights_7/epoch_{epoch}.pth": epoch for epoch in (1, 2, 3)}),
+        ("best", {"best_7.pth": 2}),  # of losses that fall, and rise again
+    ],
+)
+def test_weights_are_kept_as_said(keep, kept, tmp_path):
+    run = StoredRun(tmp_path, "data", "net", "Tanh", 7)
+    task, found = Plain(table=(0.1, 0.05, 0.01), machine=Machine("cpu", keep=keep)), []
+
+    def evaluate(model, sampling, accelerator):
+        found.append(copy.deepcopy(model.state_dict()))
+        return {"val_loss": (3.0, 1.0, 2.0)[len(found) - 1]}
+
+    task.evaluate = evaluate
+    run.folder.mkdir(parents=True)
+    trained(task, run, store={"settings": "some"})
+    files = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*.pth")} - {"checkpoint_7.pth"}
+    assert files - {"checkpoint_7.previous.pth"} == set(kept)
+    for name, epoch in kept.items():
+        weights = checkpoint.read(run.folder / name)["model"]
+        assert all(torch.equal(weights[each], value) for each, value in found[epoch - 1].items())
