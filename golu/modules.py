@@ -9,8 +9,10 @@ class GoLU(nn.Module):
     """Apply alpha * x * exp(-beta * exp(-gamma * x)) elementwise (paper: arXiv 2502.03654).
 
     Args:
-        alpha: scales the output; beta: shifts the gate, to the right if above 1; gamma: its growth rate.
-            Finite floats; unless alpha >= 0, beta > 0 and gamma > 0 a warning is given.
+        alpha: scales the output. It, beta and gamma are finite floats; unless alpha >= 0, beta > 0 and gamma > 0 a
+            warning is given.
+        beta: shifts the gate, to the right if above 1.
+        gamma: the gate's growth rate.
         inplace: ignored; it is taken since builders of models pass it to any activation.
 
     Shape: any; the output has the input's shape and dtype. Errors: as for `golu.golu`.

@@ -16,7 +16,7 @@ def enable() -> Registration:
     ValueError that lists the names that it knows.
 
     Returns:
-        What takes it out again: by `undo()`, or as a context manager. Where it was known already, nothing happens.
+        What takes it out again, by `undo()` or as a context manager. Where it was known already, nothing happens.
 
     Raises:
         ImportError: diffusers is missing or too old.

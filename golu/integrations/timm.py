@@ -31,7 +31,7 @@ def enable() -> Registration:
     """Make "golu" known to timm: to `act_layer`, to `get_act_layer` and `get_act_fn`, and to nfnets.
 
     Returns:
-        What takes it out again: by `undo()`, or as a context manager. Where it was known already, nothing happens.
+        What takes it out again, by `undo()` or as a context manager. Where it was known already, nothing happens.
 
     Raises:
         ImportError: timm is missing or too old.

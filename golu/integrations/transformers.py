@@ -13,7 +13,7 @@ def enable() -> Registration:
     `KeyError: 'golu'`.
 
     Returns:
-        What takes it out again: by `undo()`, or as a context manager. Where it was known already, nothing happens.
+        What takes it out again, by `undo()` or as a context manager. Where it was known already, nothing happens.
 
     Raises:
         ImportError: transformers is missing or too old.

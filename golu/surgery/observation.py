@@ -20,11 +20,11 @@ from golu.surgery.recognition import module_label
 class Observation:
     """Name an activation that was computed, and by what."""
 
-    path: str  # of the module in the model
-    class_name: str  # of the module
-    activation: str  # as ReLU
-    call: str  # the function, or what computed it unseen
-    source: str  # file:line
+    path: str  #: of the module in the model
+    class_name: str  #: of the module
+    activation: str  #: as ReLU
+    call: str  #: the function, or what computed it unseen
+    source: str  #: the file and the line
     count: int
 
 

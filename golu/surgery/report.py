@@ -20,20 +20,20 @@ from golu.surgery.source import held_functions, read
 class FunctionalCall:
     """Name a place where a module computes an activation by a function."""
 
-    path: str  # of the module in the model
-    class_name: str  # of the module
-    activation: str  # as ReLU
-    call: str  # as F.relu(x, inplace=True), or self.activation for a function that the module holds
-    source: str  # file:line
+    path: str  #: of the module in the model
+    class_name: str  #: of the module
+    activation: str  #: as ReLU
+    call: str  #: as F.relu(x, inplace=True), or self.activation for a function that the module holds
+    source: str  #: the file and the line
 
 
 @dataclass(frozen=True)
 class ActivationReport:
     """Hold what `find_activations` found; `str` of it is a table."""
 
-    modules: list[tuple[str, str]]  # path in the model, class name
-    functional: list[FunctionalCall]  # that the source shows, and that are not intercepted
-    observed: list[Observation] | None = None  # that were computed with the given inputs
+    modules: list[tuple[str, str]]  #: path in the model, class name
+    functional: list[FunctionalCall]  #: that the source shows, and that are not intercepted
+    observed: list[Observation] | None = None  #: that were computed with the given inputs
 
     def shows(self, labels: set[str]) -> bool:
         """Tell whether the source shows a call of an activation of these labels."""

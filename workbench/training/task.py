@@ -40,7 +40,7 @@ class Source:
     limit_train: int | None = None
     limit_val: int | None = None
     bad_images: str = "refuse"
-    init_from: Path | None = None  # the weights that it starts from
+    init_from: Path | None = None  #: the weights that it starts from
 
     def choice(self) -> dict[str, Any]:
         """Return which data are taken, as a run's configuration says it."""
@@ -72,30 +72,30 @@ class Task:
     read, and refuses invalid settings; after `open` it may be asked for any number of runs.
 
     Args:
-        settings: a frozen dataclass of `setting()`s.
+        settings: a frozen dataclass, each field a `setting()`.
         source: where data come from.
         machine: what it runs on.
     """
 
-    metrics: Sequence[Metric]  # what `evaluate` gives; the first one judges
-    epochs: int
-    batch_size: int  # samples of a step, over all processes and accumulated batches
-    count: int  # samples of the training set, once it is open
-    accumulation: int = 1  # batches that a process accumulates for a step
-    repeats: int = 1  # how often a sample is drawn in a row
-    steps: int | None = None  # of the whole run, if its last epoch is shorter than the others
-    axis: str = "epoch"  # what a trace counts: "epoch" or "step"
-    unit: str = "images"  # what samples are called in speeds
-    samples_per_item: int = 1  # units in a sample, as the tokens of a sequence
-    clip_norm: float | None = None  # gradient clipping: the largest norm
-    autocast: torch.dtype | None = None  # float16 is scaled, bfloat16 needs no scaling
-    ema_every: int = 1  # steps between two updates of the moving average
-    starts_trained: bool = False  # whether its first weights are those of a model trained on this task
-    sync_batch_norm: bool = False  # batch statistics over all processes, on GPUs
-    print_every: int | None = None  # steps between two lines of progress; None: only those of evaluations
-    extras: Mapping[str, Any] = {}  # plain values that a checkpoint holds for its users, as the names of classes
-    beginning: str = ""  # what its last run started from, for people
-    program: str = ""  # the module of the program that trains it, which a checkpoint names
+    metrics: Sequence[Metric]  #: what `evaluate` gives; the first one judges
+    epochs: int  #: passes over the training set, or parts of the run that end in an evaluation
+    batch_size: int  #: samples of a step, over all processes and accumulated batches
+    count: int  #: samples of the training set, once it is open
+    accumulation: int = 1  #: batches that a process accumulates for a step
+    repeats: int = 1  #: how often a sample is drawn in a row
+    steps: int | None = None  #: of the whole run, if its last epoch is shorter than the others
+    axis: str = "epoch"  #: what a trace counts, "epoch" or "step"
+    unit: str = "images"  #: what samples are called in speeds
+    samples_per_item: int = 1  #: units in a sample, as the tokens of a sequence
+    clip_norm: float | None = None  #: the largest norm, for gradient clipping
+    autocast: torch.dtype | None = None  #: float16 is scaled, bfloat16 needs no scaling
+    ema_every: int = 1  #: steps between two updates of the moving average
+    starts_trained: bool = False  #: whether its first weights are those of a model trained on this task
+    sync_batch_norm: bool = False  #: batch statistics over all processes, on GPUs
+    print_every: int | None = None  #: steps between two lines of progress; None for those of evaluations only
+    extras: Mapping[str, Any] = {}  #: plain values that a checkpoint holds for its users, as the names of classes
+    beginning: str = ""  #: what its last run started from, for people
+    program: str = ""  #: the module of the program that trains it, which a checkpoint names
 
     def __init__(self, settings: Any, source: Source, machine: Machine) -> None:
         self.settings, self.source, self.machine = settings, source, machine
