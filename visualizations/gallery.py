@@ -106,8 +106,8 @@ def dedented(block: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """What Markdown would read as marks, as it stands."""
-    return re.sub(r"([*_<|\\])", r"\\\1", text)
+    """What Markdown would read as marks, as it stands; in code it reads none."""
+    return re.sub(r"`[^`]*`|[*_<|\\]", lambda found: found[0] if found[0][0] == "`" else f"\\{found[0]}", text)
 
 
 if __name__ == "__main__":
