@@ -41,10 +41,12 @@ def blocks(page: Path, language: str) -> list[str]:
 def run_python(page: Path) -> dict:
     """Every block of the page in one namespace; what it registers is forgotten afterwards."""
     names: dict = {"__name__": page.stem}
-    known = dict(ACTIVATIONS)
+    known, text = dict(ACTIVATIONS), page.read_text()
     try:
-        for block in blocks(page, "python"):
-            exec(compile(block, str(page), "exec"), names)
+        for block in FENCE.finditer(text):
+            if block[2] == "python":
+                above = "\n" * text.count("\n", 0, block.start(3))  # an error names the page's own line
+                exec(compile(above + textwrap.dedent(block[3]), str(page), "exec"), names)
     finally:
         ACTIVATIONS.clear()
         ACTIVATIONS.update(known)
