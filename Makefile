@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare test lint benchmarks figures clean
+.PHONY: compare test lint benchmarks figures docs clean
 
 compare: $(READY)
 	$(BIN)/python -m tasks.compare
@@ -23,6 +23,11 @@ benchmarks: $(READY)
 # Every figure of docs/gallery.md, into assets/; the first time it trains small models, about a quarter of an hour in all.
 figures: $(READY)
 	$(BIN)/python -m visualizations.gallery
+
+# The documentation as a site, in build/docs; -E reads every page anew, so that none is of an earlier state.
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -E -c docs . build/docs
+	@echo "open build/docs/index.html in a browser"
 
 # Anew whenever what is installed, or what is compiled, changes.
 $(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/extension.c golu/kernels/gate.h golu/kernels/simd.h
