@@ -29,6 +29,11 @@ def _widened(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
     return x.to(torch.float32) if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
 
 
+def _in_the_dtype_of(x: Tensor, y: Tensor) -> Tensor:
+    """Return y in x's dtype; a call that changes nothing would leave an assertion in what torch.export writes."""
+    return y if y.dtype == x.dtype else y.to(x.dtype)
+
+
 def _times(factor: float, x: Tensor) -> Tensor:
     """Return factor * x, with 0 * inf = 0: what the product tends to."""
     return factor * (torch.where(x.abs() == math.inf, 0.0, x) if factor == 0.0 else x)
@@ -80,21 +85,22 @@ def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -
     """Return alpha * x * exp(-beta * exp(-gamma * x)), of x's shape and dtype."""
     v = _widened(x, alpha, beta, gamma)
     if _is_constant(beta, gamma):
-        return _times(alpha * _constant(beta), v).to(x.dtype)
+        return _in_the_dtype_of(x, _times(alpha * _constant(beta), v))
     if gamma < 0.0:  # the mirror image
         alpha, gamma, v = -alpha, -gamma, -v
     c, _, u = _parts(v, beta, gamma)
     y = c * torch.exp(-u)
-    return (y if alpha == 1.0 else _times(alpha, y)).to(x.dtype)
+    return _in_the_dtype_of(x, y if alpha == 1.0 else _times(alpha, y))
 
 
 def gompertz(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
     """Return the gate alone, alpha * exp(-beta * exp(-gamma * x)), of x's shape and dtype."""
     v = _widened(x, alpha, beta, gamma)
     if _is_constant(beta, gamma):
-        return torch.where(v.isnan(), v, alpha * _constant(beta)).to(x.dtype)  # 0 * v would be NaN at infinity
+        gate = torch.where(v.isnan(), v, alpha * _constant(beta))  # 0 * v would be NaN at infinity
+        return _in_the_dtype_of(x, gate)
     _, _, u = _parts(v if gamma > 0.0 else -v, beta, abs(gamma))
-    return (alpha * torch.exp(-u)).to(x.dtype)
+    return _in_the_dtype_of(x, alpha * torch.exp(-u))
 
 
 def backward(dy: Tensor, x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
@@ -129,7 +135,7 @@ def golu_of_tensors(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor) -> Te
     mirrored = gamma < 0.0
     c, g = _gate_of_tensors(torch.where(mirrored, -v, v), beta, gamma.abs())
     y = alpha * (c * g)
-    return torch.where(mirrored, -y, y).to(x.dtype)
+    return _in_the_dtype_of(x, torch.where(mirrored, -y, y))
 
 
 def gompertz_of_tensors(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor) -> Tensor:
@@ -137,4 +143,4 @@ def gompertz_of_tensors(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor) -
     v = _widened(x, 1.0, 1.0, 1.0)
     alpha, beta, gamma = alpha.to(v.dtype), beta.to(v.dtype), gamma.to(v.dtype)
     _, g = _gate_of_tensors(torch.where(gamma < 0.0, -v, v), beta, gamma.abs())
-    return (alpha * g).to(x.dtype)
+    return _in_the_dtype_of(x, alpha * g)

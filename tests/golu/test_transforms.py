@@ -1,4 +1,4 @@
-"""Autograd to every order, functorch, tracing, scripting, compiling, exporting, autocast, overrides."""
+"""Autograd to every order, functorch, tracing, scripting, compiling, autocast, overrides."""
 
 import copy
 import io
@@ -17,8 +17,6 @@ from tests.golu import reference
 UNIT, OTHER = (1.0, 1.0, 1.0), (0.8, 1.2, 0.9)
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.onnx"),
-    pytest.mark.filterwarnings("ignore:You are using the legacy:DeprecationWarning"),
 ]
 
 
@@ -203,31 +201,6 @@ def test_inductor_fuses_it_with_its_neighbours() -> None:
     assert len(code) == 1 and code[0].count("cpp_fused") > 0
     # one generated kernel, defined once: everything between the two matrix products
     assert code[0].count("async_compile.cpp_pybinding(") == 1
-
-
-@pytest.mark.parametrize("strict", [False, True])
-def test_export(strict: bool) -> None:
-    model = nn.Sequential(nn.Linear(4, 4), GoLU(*OTHER))
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(model, (torch.randn(3, 4),), dynamic_shapes=({0: batch},), strict=strict)
-    x = torch.randn(11, 4)
-    torch.testing.assert_close(program.module()(x), model(x), rtol=2e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize("dynamo", [True, False])
-def test_onnx(dynamo: bool) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    model = GoLU(*OTHER).eval()
-    x = torch.cat([sample(torch.float32), torch.tensor([torch.inf, -torch.inf, -1e30, 1e30])])
-    buffer = io.BytesIO()
-    if dynamo:
-        torch.onnx.export(model, (x,), dynamo=True, verbose=False).save(buffer)
-    else:
-        torch.onnx.export(model, (x,), buffer, dynamo=False)
-    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
-    (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    torch.testing.assert_close(torch.from_numpy(y), model(x), rtol=2e-5, atol=1e-7)
 
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
