@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from tasks.table import checkpoint_of
 from workbench.cli import flags
-from workbench.cli.arguments import Parser, one_of
+from workbench.cli.arguments import Parser, one_of, positive_int
 from workbench.cli.errors import UserError, first_line, run
 from workbench.output.storage import prepare_folder, write_bytes
 from workbench.training.task import Graph
@@ -31,7 +33,8 @@ torch        a graph for torch.export.load, without the code of the model; activ
 safetensors  the weights by the names of the model's own library (torchvision, timm, diffusers), with its settings in
              the header; the model is made there by its name, and given the activation by golu
 
-Detectors are no graphs: their weights can be written. tasks.diffusion.export writes a whole pipeline of diffusers."""
+Detectors are no graphs: their weights can be written. tasks.diffusion.export writes a whole pipeline of diffusers.
+docs/export.md has what is known of the graphs, and the same for models that were not trained here."""
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 
@@ -51,16 +54,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="file to write (default: model.onnx, .pt2 or .safetensors)"
     )
+    parser.add_argument(
+        "--opset", type=positive_int, metavar="N", help="version of ONNX's operators (default: the one torch prefers)"
+    )
     flags.add_average_flag(parser)
     options = parser.parse_args(arguments)
-    output = options.output or Path("model").with_suffix(ENDINGS[options.format])
-    if output.exists():
-        raise UserError(f"{output} is there already: give another --output, or delete it")
+    output = _output(options.output, options.format)
+    if options.opset and options.format != "onnx":
+        raise UserError(f"--opset is of --format onnx: --format {options.format} has none")
     checkpoint = checkpoint_of(options.checkpoint, options.average)
-    content = FORMATS[options.format](checkpoint)
     prepare_folder(output.parent)
+    writers = {"onnx": partial(onnx, opset=options.opset), "torch": exported, "safetensors": safetensors}
+    content = writers[options.format](checkpoint)
     write_bytes(output, content)
     print(f"{output} has the model, {len(content) / 1e6:.1f} MB")
+
+
+def _output(given: Path | None, name: str) -> Path:
+    """Return the file to write.
+
+    Raises:
+        UserError: it is there already, or its ending is not the format's.
+    """
+    output = given or Path("model").with_suffix(ENDINGS[name])
+    if output.is_dir():
+        raise UserError(f"{output} is a folder: give --output a file, as {output / 'model'}{ENDINGS[name]}")
+    if output.exists():
+        raise UserError(f"{output} is there already: give another --output, or delete it")
+    if output.suffix not in ("", ENDINGS[name]):
+        known = ", ".join(f"{ending} by --format {each}" for each, ending in ENDINGS.items())
+        raise UserError(f"--format {name} writes no {output.suffix} files: give --output another ending ({known})")
+    return output
 
 
 def safetensors(checkpoint: Checkpoint) -> bytes:
@@ -74,11 +98,11 @@ def safetensors(checkpoint: Checkpoint) -> bytes:
     return content
 
 
-def onnx(checkpoint: Checkpoint) -> bytes:
+def onnx(checkpoint: Checkpoint, opset: int | None = None) -> bytes:
     """Return an ONNX graph, whose first sizes may be others than those it was traced with.
 
     Raises:
-        UserError: the packages onnx or onnxscript are missing.
+        UserError: the packages onnx or onnxscript are missing, or torch does not write that version of the operators.
     """
     try:
         import onnx  # noqa: F401
@@ -86,14 +110,16 @@ def onnx(checkpoint: Checkpoint) -> bytes:
     except ModuleNotFoundError as error:
         raise UserError(f"--format onnx needs the packages onnx and onnxscript: pip install {error.name}") from error
     graph, content = _graph(checkpoint), io.BytesIO()
-    with _refused(checkpoint), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own doing, as that two inputs have the same first size
+    with _refused(checkpoint), _quietly():
         program = torch.onnx.export(
             graph.module, tuple(graph.inputs.values()), input_names=list(graph.inputs), output_names=["output"],
-            dynamic_shapes=_free(graph), dynamo=True, verbose=False,
+            dynamic_shapes=_free(graph), opset_version=opset, dynamo=True, verbose=False,
         )  # fmt: skip
         assert program is not None, "dynamo=True returns one"
         program.save(content)
+    written = program.model.opset_imports[""]
+    if opset not in (None, written):  # torch takes another one instead, with no error
+        raise UserError(f"torch cannot write this model with --opset {opset}: it gives {written}; leave --opset out")
     return content.getvalue()
 
 
@@ -104,6 +130,18 @@ def exported(checkpoint: Checkpoint) -> bytes:
         program = torch.export.export(graph.module, tuple(graph.inputs.values()), dynamic_shapes=_free(graph))
         torch.export.save(program, content)
     return content.getvalue()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep back what torch says of its own doing, as that two inputs have the same first size, or an attempt failed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable()
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 @contextmanager
@@ -129,8 +167,6 @@ def _free(graph: Graph) -> tuple[dict[int, torch.export.Dim], ...]:
             sizes.setdefault(name, torch.export.Dim(name, max=graph.largest.get(name)))
     return tuple({place: sizes[name] for place, name in graph.free[each].items()} for each in graph.inputs)
 
-
-FORMATS: dict[str, Callable[[Checkpoint], bytes]] = {"onnx": onnx, "torch": exported, "safetensors": safetensors}
 
 if __name__ == "__main__":
     run(main)
