@@ -3,6 +3,7 @@
 import importlib
 import re
 import shlex
+import shutil
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from benchmarks import summary
+from golu import find_activations
 from golu.activations import ACTIVATIONS
 from tasks.table import TASKS
 
@@ -78,9 +80,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "first_steps"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem not in ("first_steps", "export")], ids=lambda page: page.stem
+)
 def test_python_blocks_run(page: Path) -> None:
-    """Those of the first steps follow its commands; a test of its own runs both."""
+    """Tests of their own run those of the first steps, which follow its commands, and of the export."""
     run_python(page)
 
 
@@ -93,6 +97,32 @@ def test_the_usage_shows_what_it_says(capsys) -> None:
     # the counts that the page states of DenseNet
     assert re.search(r"ReLU +120 .*module", printed) and "F.relu(features, inplace=True) in DenseNet" in printed
     assert not [c for c in names["find_activations"](names["model"]).functional if c.activation == "ReLU"]
+
+
+def check_the_export(names: dict, answers: torch.Tensor) -> None:
+    """The trained model's answers to the first seven images; no other activation is left in it."""
+    with torch.no_grad():
+        torch.testing.assert_close(answers, names["model"](names["images"][:7]), rtol=1e-4, atol=1e-5)
+    assert {name for _, name in find_activations(names["model"]).modules} == {"GoLU"}
+
+
+def test_ten_lines_lead_from_a_timm_model_to_its_export() -> None:
+    pytest.importorskip("onnxruntime")
+    page = ROOT / "docs/export.md"
+    assert len(blocks(page, "python")[1].splitlines()) == 10
+    names = run_python(page)
+    check_the_export(names, torch.from_numpy(names["logits"]))
+    check_the_export(names, names["loaded"](names["images"][:7]))
+    check_the_export(names, names["again"].eval()(names["images"][:7]).detach())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+def test_the_lines_that_compile_ahead_of_time_run() -> None:
+    names = run_python(ROOT / "docs/export.md")
+    (block,) = blocks(ROOT / "docs/export.md", "py")
+    exec(block, names)
+    check_the_export(names, names["compiled"](names["images"][:7]))
 
 
 def test_the_task_of_the_guide_trains_and_resumes(program, tmp_path) -> None:
