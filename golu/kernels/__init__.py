@@ -70,7 +70,8 @@ def _detect(device: str) -> Kernel:
         loaded = cpu.load()
         if isinstance(loaded, str):
             return Kernel("formula", loaded, functools.partial(_slow_formula, loaded), formula.backward)
-        name, reason, direct = f"C, {loaded.instruction_set}", str(loaded.path), loaded.extension
+        name, direct = f"C, {loaded.instruction_set}", loaded.extension
+        reason = f"{loaded.path}, {loaded.threads}"
         if direct is None:
             return Kernel(name, f"{reason}, through ctypes", loaded.forward, loaded.backward)
         return Kernel(name, reason, loaded.forward, loaded.backward, direct.call, direct.backward)

@@ -1,4 +1,4 @@
-/* GoLU for the CPU: y = forward(x) and dx = backward(dy, x) over dense arrays, by OpenMP threads.
+/* GoLU for the CPU: y = forward(x) and dx = backward(dy, x) over dense arrays, by torch's OpenMP threads.
  *
  * No Python and no torch headers: one binary serves every version of both, through extension.c or ctypes.
  * gate.h holds the mathematics, simd.h the same for AVX2 and AVX-512; golu_choose decides which one runs.
@@ -9,8 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
+
+/* log by its first symbol version, which every glibc has: the one that headers since 2.29 ask for would be the only
+ * thing in the library that keeps a wheel from older systems (log is called for the clamps, with positive numbers) */
+#if defined(__GLIBC__) && defined(__x86_64__)
+__asm__(".symver log,log@GLIBC_2.2.5");
+#elif defined(__GLIBC__) && defined(__aarch64__)
+__asm__(".symver log,log@GLIBC_2.17");
 #endif
 
 #include "gate.h"
@@ -96,11 +101,7 @@ static inline double store_f64(double f) { return f; }
 
 typedef void Loop(const void *, const void *, void *, int64_t, const void *, int);
 
-#ifdef _OPENMP
-#define VECTORISED _Pragma("omp simd")
-#else
-#define VECTORISED
-#endif
+#define VECTORISED _Pragma("omp simd") /* by -fopenmp-simd, which takes no more of OpenMP than that */
 /* y[i] = value: several vectors at a time, which are independent work while one waits for its long chain */
 #define FORWARD(dtype, suffix, unit) store_##dtype(forward_##suffix(load_##dtype(x[i]), &p, unit))
 #define BACKWARD(dtype, suffix, unit) store_##dtype(backward_##suffix(load_##dtype(dy[i]), load_##dtype(x[i]), &p, unit))
@@ -197,21 +198,47 @@ const char *golu_choose(const char *name) {
 
 enum { GRAIN = 32768 }; /* elements worth a thread, as in ATen */
 
+/* OpenMP's functions, of the runtime that torch itself has loaded: one pool of threads. They are handed over and not
+ * linked, because not every torch has them in the global scope or under one name of the library. */
+static struct {
+  void (*parallel)(void (*)(void *), void *, unsigned, unsigned); /* GOMP_parallel, which LLVM's runtime has too */
+  int (*in_parallel)(void);
+  int (*thread_num)(void);
+  int (*num_threads)(void);
+} openmp;
+
+/* Take their addresses, in this order; without them every call runs on one thread. */
+void golu_use_openmp(const void *const functions[4]) { memcpy(&openmp, functions, sizeof openmp); }
+
+typedef struct {
+  Loop *loop;
+  const char *dy, *x;
+  char *y;
+  int64_t n, part, size; /* elements, those of a part, bytes of one */
+  const void *gate;
+  int unit;
+} Work;
+
+static void parts_of_a_thread(void *work) {
+  const Work w = *(const Work *)work;
+  const int64_t step = w.part * openmp.num_threads();
+  for (int64_t i = w.part * openmp.thread_num(); i < w.n; i += step) {
+    const int64_t at = i * w.size;
+    w.loop(w.dy ? w.dy + at : NULL, w.x + at, w.y + at, w.n - i < w.part ? w.n - i : w.part, w.gate, w.unit);
+  }
+}
+
 static void parallel(Loop *loop, int64_t size, const char *dy, const char *x, char *y, int64_t n,
                      const void *gate, int unit, int threads) {
-#ifdef _OPENMP
-  if (n > GRAIN && threads > 1 && !omp_in_parallel()) {
+  if (n > GRAIN && threads > 1 && openmp.parallel && !openmp.in_parallel()) {
     const int64_t most = (n + GRAIN - 1) / GRAIN;
     if (threads > most) threads = (int)most;
     const int64_t part = ((n + threads - 1) / threads + 63) / 64 * 64; /* whole cache lines */
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int64_t i = 0; i < n; i += part)
-      loop(dy ? dy + i * size : NULL, x + i * size, y + i * size, n - i < part ? n - i : part, gate, unit);
-    return;
+    Work work = {loop, dy, x, y, n, part, size, gate, unit};
+    openmp.parallel(parts_of_a_thread, &work, (unsigned)threads, 0);
+  } else {
+    loop(dy, x, y, n, gate, unit);
   }
-#endif
-  (void)size, (void)threads; /* of one thread there are no parts */
-  loop(dy, x, y, n, gate, unit);
 }
 
 /* ---- the interface: y and dx may be x or dy; parameters are alpha, beta, gamma, or NULL for 1 ----

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,19 @@ _DTYPES = {
 class CPUKernel:
     """Run the loaded library; the formula serves other dtypes and parameters, and tensors without memory."""
 
-    def __init__(self, library: ctypes.CDLL, path: Path, instruction_set: str) -> None:
+    def __init__(self, library: ctypes.CDLL, path: Path, instruction_set: str, threads: str) -> None:
         self.path = path
         self.instruction_set = instruction_set
+        self.threads = threads
         self.extension = extension.load(path)
-        pointer, size, threads = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+        pointer, size, count = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
         self._forwards: dict[torch.dtype, Callable[..., int]] = {}
         self._backwards: dict[torch.dtype, Callable[..., int]] = {}
         for dtype, name in _DTYPES.items():
             forward = getattr(library, f"golu_forward_{name}")
-            forward.argtypes = [pointer, pointer, size, pointer, threads]
+            forward.argtypes = [pointer, pointer, size, pointer, count]
             backward = getattr(library, f"golu_backward_{name}")
-            backward.argtypes = [pointer, pointer, pointer, size, pointer, threads]
+            backward.argtypes = [pointer, pointer, pointer, size, pointer, count]
             self._forwards[dtype] = forward
             self._backwards[dtype] = backward
 
@@ -91,7 +93,7 @@ def load() -> CPUKernel | str:
     if not path.exists():
         return (
             "the C kernel was not built when golu-torch was installed; "
-            "install a C compiler (gcc or clang) and install golu-torch again from source"
+            "install a C compiler (gcc or clang) and install golu-torch again with pip's --no-cache-dir"
         )
     try:
         library = ctypes.CDLL(str(path), mode=os.RTLD_NOW)
@@ -103,4 +105,25 @@ def load() -> CPUKernel | str:
     chosen = library.golu_choose(wanted.encode() if wanted else None)
     if chosen is None:
         return f"GOLU_CPU={wanted} does not run here; choose avx512, avx2 or portable, or unset it"
-    return CPUKernel(library, path, chosen.decode())
+    return CPUKernel(library, path, chosen.decode(), _share_threads(library))
+
+
+def _share_threads(library: ctypes.CDLL) -> str:
+    """Give the library the OpenMP functions that torch itself calls, so that there is one pool of threads.
+
+    They are asked for in torch's own library, which looks through what it was linked with: in some builds, as those for
+    arm64, they are not in the global scope, and in some the runtime has a name of its own.
+    Returns in words on which threads it will run.
+    """
+    names = "GOMP_parallel", "omp_in_parallel", "omp_get_thread_num", "omp_get_num_threads"
+    take = getattr(library, "golu_use_openmp", None)
+    if take is None:
+        return "of an earlier version: install golu-torch again"
+    if sys.platform != "linux":
+        return "on one thread, since more were tried on Linux only"
+    try:
+        functions = [getattr(ctypes.CDLL(torch._C.__file__), name) for name in names]
+    except (AttributeError, OSError):
+        return "on one thread, since this torch has no OpenMP"
+    take((ctypes.c_void_p * 4)(*(ctypes.cast(each, ctypes.c_void_p).value for each in functions)))
+    return "on torch's threads"

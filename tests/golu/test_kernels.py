@@ -2,9 +2,6 @@
 
 import ctypes
 import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,6 @@ from golu.kernels import cpu
 from tests.golu import reference
 from tests.golu.test_values import PARAMETERS, grid, single
 
-ROOT = Path(__file__).parents[2]
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
 
@@ -58,56 +54,6 @@ def test_kernel_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_devices_get_the_formula() -> None:
     assert kernels.kernel_for("meta").name == "formula"
-
-
-def build(tmp_path: Path, compiler: str) -> list[str]:
-    """The files of a wheel built from a copy of the sources with this compiler."""
-    for name in ("golu", "pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        else:
-            shutil.copy(source, tmp_path / name)
-    program = "import os, sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-    subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "dist")],
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "CC": compiler},
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = (tmp_path / "dist").glob("golu_torch-*-py3-none-*.whl")
-    return zipfile.ZipFile(wheel).namelist()
-
-
-def test_a_wheel_without_a_compiler(tmp_path: Path) -> None:
-    files = build(tmp_path, "/nonexistent/cc")
-    assert "golu/formula.py" in files and not any(name.endswith(".so") for name in files)
-
-
-@pytest.mark.parametrize("compiler", ["cc", "gcc", "clang"])
-def test_a_wheel_with_a_compiler(tmp_path: Path, compiler: str) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler}")
-    files = build(tmp_path, compiler)
-    assert "golu/kernels/_cpu.so" in files and "golu/kernels/extension.c" in files and "golu/py.typed" in files
-    assert not any(name.startswith(("tasks", "tests", "benchmarks", "visualizations")) for name in files)
-
-
-@needs_compiler
-def test_one_pool_of_threads() -> None:
-    """The library asks for OpenMP's functions and brings none of its own."""
-    needed = subprocess.run(
-        ["ldd", str(Path(cpu.__file__).with_name("_cpu.so"))], capture_output=True, text=True, check=False
-    ).stdout
-    assert "gomp" not in needed and "omp.so" not in needed
-
-
-@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc") is None, reason="no cross compiler for arm64")
-def test_it_compiles_for_arm64(tmp_path: Path) -> None:
-    source = ROOT / "golu/kernels/cpu.c"
-    flags = ["-std=c11", "-O3", "-fPIC", "-ffp-contract=fast", "-fopenmp", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(["aarch64-linux-gnu-gcc", *flags, "-c", source, "-o", tmp_path / "cpu.o"], check=True)
 
 
 @needs_compiler
