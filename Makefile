@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: compare test lint benchmarks figures docs clean
+.PHONY: compare test lint benchmarks figures docs release-check clean
 
 compare: $(READY)
 	$(BIN)/python -m tasks.compare
@@ -28,6 +28,10 @@ figures: $(READY)
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -E -c docs . build/docs
 	@echo "open build/docs/index.html in a browser"
+
+# The distributions, built and installed in fresh environments; not part of `make test`, since it downloads several torches.
+release-check: $(READY)
+	$(BIN)/python -m release $(RELEASE)
 
 # Anew whenever what is installed, or what is compiled, changes.
 $(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/extension.c golu/kernels/gate.h golu/kernels/simd.h

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ["golu", "workbench", "tasks", "benchmarks", "visualizations"]
+PACKAGES = ["golu", "workbench", "tasks", "benchmarks", "visualizations", "release"]
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 # what `golu` may import beside the standard library; an integration may also import its host, inside a function
 GOLU_MAY_IMPORT = {"golu", "torch"}
@@ -67,6 +67,8 @@ def test_import_rules(path: Path) -> None:
             assert top not in ("benchmarks", "tests") and imported.split(".")[-1] != "train", imported
         if package == "benchmarks":
             assert top not in ("visualizations", "tests"), imported
+        if package == "release":
+            assert top in {"golu", "torch", "release"} or top in sys.stdlib_module_names, imported
 
 
 def test_importing_does_nothing() -> None:

@@ -19,7 +19,7 @@ from tasks.table import TASKS
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
-PACKAGES = ("golu", "workbench", "tasks", "benchmarks", "visualizations")
+PACKAGES = ("golu", "workbench", "tasks", "benchmarks", "visualizations", "release")
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 # page -> the stored comparisons whose tables it shows
 COMPARISONS = {

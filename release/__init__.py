@@ -1,0 +1,1 @@
+"""Build what a release consists of, and check it in fresh environments."""
