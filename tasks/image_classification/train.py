@@ -14,7 +14,7 @@ Train a classifier of torchvision on ImageNet-1K or other images. Stopped and st
   torchrun --standalone --nproc_per_node=4 -m tasks.image_classification.train --data data/imagenet_1k \\
       --model resnet50 --activation GoLU --seed 0 --sync-bn --workers 8
   python -m tasks.image_classification.train --dataset digits --model resnet18 --train-crop-size 32 \\
-      --batch-size 32 --epochs 2 --limit-val 200                  # a minute on a laptop, no download"""
+      --batch-size 32 --opt adamw --lr 0.001 --epochs 4 --limit-val 200     # a minute on a laptop, no download"""
 
 PROGRAM = TrainingProgram(
     module="tasks.image_classification.train",

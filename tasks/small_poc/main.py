@@ -13,7 +13,7 @@ DESCRIPTION = """\
 Train a small model on small images with one activation and one seed. Stopped and started again, it resumes.
 
   python -m tasks.small_poc.main --model resnet20 --activation GoLU --seed 0
-  python -m tasks.small_poc.main --model resnet20 --dataset digits --epochs 3     # half a minute, no download"""
+  python -m tasks.small_poc.main --model resnet20 --dataset digits --epochs 15    # half a minute, no download"""
 
 
 def _finish(settings: Settings, options: Options) -> Settings:
