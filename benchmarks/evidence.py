@@ -56,7 +56,7 @@ COMPARISONS = {
     "--seeds 5",
     "blocks": f"{_CLOTHES} --models mlp_1 mlp_2 mlp_3 mlp_4 --limit-train 3000 --epochs 8 "
     "--lr tune 0.0001 0.0003 0.001 0.003 0.01 --tuning-seeds 1 --seeds 5",
-    "resnet20": f"{_CLOTHES} --model resnet20 --limit-train 2000 --epochs 4 --lr tune 0.001 0.003 0.01 "
+    "resnet20": f"{_CLOTHES} --model resnet20 --limit-train 2000 --epochs 4 --lr tune 0.001 0.003 0.01 0.03 "
     "--tuning-seeds 1 --seeds 3",
     "vit": f"{_CLOTHES} --task train_vit --model test_vit --img-size 64 --limit-train 5000 --epochs 6 "
     "--warmup-epochs 1 --batch-size 64 --mixup 0 --cutmix 0 --reprob 0 --lr tune 0.0002 0.0006 0.002 --tuning-seeds 1 "
