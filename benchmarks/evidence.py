@@ -69,8 +69,9 @@ COMPARISONS = {
 
 
 def keep(source: Path, output: Path) -> int:
-    """Copy numbers and tables of comparisons, without weights and figures, and return how many files there are."""
-    found = [path for pattern in KEPT for path in source.rglob(pattern)]
+    """Copy numbers and tables of comparisons that have ended, without weights and figures; return how many files."""
+    ended = [table.parents[1] for table in source.rglob("tuned/table.md")]
+    found = [path for folder in ended for pattern in KEPT for path in folder.rglob(pattern)]
     for path in found:
         target = output / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
