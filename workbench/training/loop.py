@@ -23,6 +23,7 @@ from workbench.output.storage import prepare_folder
 from workbench.training import checkpoint, metrics
 from workbench.training.events import recorders
 from workbench.training.launch import by_process, share_buffers, share_statistics, sum_over_processes, utilisation
+from workbench.training.optimizers import take_step
 from workbench.training.runs import StoredRun, Trace
 from workbench.training.seeding import derived_seed, seed_everything
 from workbench.training.task import Batch, Task
@@ -186,12 +187,7 @@ class Loop:
                 loss = self.task.loss(self.wrapped, batch) / len(batches)
                 self.scaler.scale(loss).backward()
             mean += loss.detach()
-        if self.task.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
+        take_step(self.optimizer, self.scaler, self.model, self.task.clip_norm)
         if self.ema is not None and step % self.task.ema_every == 0:
             # counted from 1: the first update copies the weights, as timm's and torchvision's do
             self.ema.update(self.model, step // self.task.ema_every + 1)

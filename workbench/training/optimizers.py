@@ -61,3 +61,17 @@ def parameter_groups(model: nn.Module, weight_decay: float, vector_weight_decay:
         {"params": [each for each in trained if each.ndim < 2], "weight_decay": vector_weight_decay},
     ]
     return [group for group in groups if group["params"]]
+
+
+def take_step(optimizer: Optimizer, scaler: torch.amp.GradScaler, model: nn.Module, clip_norm: float | None) -> None:
+    """Clip the gradients, change the weights by them, and clear them.
+
+    Args:
+        clip_norm: the largest norm of all gradients together; None: they are not clipped.
+    """
+    if clip_norm is not None:
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad()

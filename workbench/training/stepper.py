@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 
+from workbench.training.optimizers import take_step
 from workbench.training.seeding import seed_everything
 from workbench.training.task import Batch, Task
 
@@ -45,12 +46,7 @@ class Stepper:
             with self._precision():
                 loss = self.task.loss(self.model, self.batch) / batches
             self.scaler.scale(loss).backward()
-        if self.task.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
+        take_step(self.optimizer, self.scaler, self.model, self.task.clip_norm)
 
     @torch.inference_mode()
     def inference(self) -> None:
