@@ -67,6 +67,15 @@ def test_the_learning_rate_is_asked(train, tmp_path, rate):
     assert "has ended already" in train(*CNN, "--epochs", 3, "--extend", rate)[1]
 
 
+def test_the_best_weights_so_far_stay_the_best(train, tmp_path, monkeypatch):
+    folder = tmp_path / "results" / "digits" / "cnn" / "GoLU"
+    train(*CNN, "--epochs", 2)
+    worse = {"val_accuracy": 0.0, "val_loss": 9.0, "val_top5_accuracy": 0.0}
+    monkeypatch.setattr("workbench.training.loop.Loop.evaluate", lambda loop: worse)
+    assert train(*CNN, "--epochs", 3, "--extend", "last")[0] == 0
+    assert (folder / "best_0_extended_to_3_last.pth").read_bytes() == (folder / "best_0.pth").read_bytes()
+
+
 def test_what_cannot_be_extended(train):
     none = train(*CNN, "--epochs", 3, "--extend", "last")
     train(*CNN, "--epochs", 2)
