@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train the grid that the command line describes, and print the best cells."""
     start = time.perf_counter()
     options = parse_arguments(arguments)
-    torch.set_num_threads(options.threads or 1)  # the models are small
+    torch.set_num_threads(options.threads)
     source = Source(options.dataset, options.data, options.limit_train, options.limit_val)
     machine = Machine(options.device, options.workers)
     grid, folder = grid_of(options), folder_of(options.results, options.dataset)
@@ -83,6 +83,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     flags.add_limit_flags(parser)
     flags.add_device_flags(parser, "cpu")
+    parser.change("--threads", 1, "CPU threads that each model is trained with; the models are small (default: 1)")
     flags.add_workers_flag(parser)
     jobs = f"number of models trained at once (default: {cores()} on the CPU, one a core; {JOBS_ON_CUDA} on cuda)"
     parser.add_argument("--jobs", type=positive_int, metavar="N", help=jobs)

@@ -125,7 +125,8 @@ def begins(monkeypatch):
     """What a program gives to train_run."""
     monkeypatch.chdir(Path(__file__).parents[2])  # a command names a file
 
-    def train_run(spec, run, notes, check):
+    def train_run(spec, run, notes, check, extension):
+        assert extension is None
         raise Begun(spec, run, notes)
 
     monkeypatch.setattr("workbench.training.program.train_run", train_run)

@@ -295,7 +295,7 @@ def test_as_a_command():
 
 
 @pytest.mark.parametrize(
-    ("module", "flags"), [(run_small_ablation, 16), (merge_and_plot_contours, 4), (lr_heatmaps, 4)]
+    ("module", "flags"), [(run_small_ablation, 17), (merge_and_plot_contours, 4), (lr_heatmaps, 4)]
 )
 def test_help_explains_every_flag(module, flags, program):
     code, out, _ = program(module, "--help")
