@@ -83,7 +83,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     flags.add_limit_flags(parser)
     flags.add_device_flags(parser, "cpu")
-    parser.change("--threads", 1, "CPU threads that each model is trained with; the models are small (default: 1)")
+    parser.change("--threads", 1, "CPU threads with --jobs 1; of several jobs each has one (default: 1)")
     flags.add_workers_flag(parser)
     jobs = f"number of models trained at once (default: {cores()} on the CPU, one a core; {JOBS_ON_CUDA} on cuda)"
     parser.add_argument("--jobs", type=positive_int, metavar="N", help=jobs)
