@@ -31,10 +31,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m release", description=title, epilog=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--torch", nargs="+", default=["oldest", "newest"], help="versions, oldest or newest")
-    parser.add_argument("--python", nargs="+", default=[sys.executable], help="interpreters (default: this one)")
+    parser.add_argument(
+        "--torch", nargs="+", default=["oldest", "newest"], metavar="VERSION",
+        help="versions of torch to install beside golu: oldest (the least that golu takes), newest, or numbers as 2.11.0 "
+        "(default: oldest newest)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--python", nargs="+", default=[sys.executable], metavar="PROGRAM",
+        help="Python interpreters that the environments are made with (default: this one)",
+    )  # fmt: skip
     parser.add_argument("--no-arm64", action="store_true", help="neither build for arm64 nor run it under qemu")
-    parser.add_argument("--keep", type=Path, help="folder for the source distribution and the wheels")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="folder to copy what was built to (default: not kept)")
     return parser.parse_args(arguments)
 
 
