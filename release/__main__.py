@@ -33,8 +33,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--torch", nargs="+", default=["oldest", "newest"], metavar="VERSION",
-        help="versions of torch to install beside golu: oldest (the least that golu takes), newest, or numbers as 2.11.0 "
-        "(default: oldest newest)",
+        help="versions of torch to install beside golu: oldest (the least that golu takes), newest, or numbers as "
+        "2.11.0 (default: oldest newest)",
     )  # fmt: skip
     parser.add_argument(
         "--python", nargs="+", default=[sys.executable], metavar="PROGRAM",
