@@ -102,4 +102,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RuntimeError as error:  # nothing could be built
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

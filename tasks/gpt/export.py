@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tasks.gpt.gpt2 import to_gpt2
+from tasks.gpt.gpt2 import ACTIVATIONS, to_gpt2
 from tasks.gpt.model import GPT
 from tasks.gpt.train import PROGRAM
 from workbench.cli.arguments import Parser
@@ -24,8 +24,6 @@ Write a trained model as a folder of transformers' GPT-2, to be used without thi
 
 The README.md in the folder has the lines that load it; they need transformers and, for GoLU, golu. A vocabulary of byte
 pairs is written as transformers' tokenizer, GPT-2's is named, and one of characters is left out."""
-
-NAMES = {"GoLU": "golu", "GELU": "gelu", "GELU_tanh": "gelu_new", "ReLU": "relu", "Swish": "silu", "Mish": "mish"}
 
 CARD = """\
 ---
@@ -86,15 +84,15 @@ def export(model: GPT, configuration: Mapping[str, Any], vocabulary: Mapping[str
     from golu.integrations import transformers as names
 
     activation = configuration["activation"]
-    if activation not in NAMES:
-        raise UserError(f"transformers has no {activation}: it has {', '.join(NAMES)}")
+    if activation not in ACTIVATIONS:
+        raise UserError(f"transformers has no {activation}: it has {', '.join(ACTIVATIONS)}")
     rows, width = model.token_embedding.weight.shape
     heads = model.blocks[0].attention.n_head
     with names.enable():
         theirs = GPT2LMHeadModel(
             GPT2Config(
                 vocab_size=rows, n_positions=model.block_size, n_embd=width, n_layer=len(model.blocks), n_head=heads,
-                activation_function=NAMES[activation], resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+                activation_function=ACTIVATIONS[activation], resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
                 bos_token_id=None, eos_token_id=None,
             )
         )  # fmt: skip

@@ -18,6 +18,10 @@ _NAMES = {
 }  # fmt: skip
 _OURS = {theirs: ours for ours, theirs in _NAMES.items()}
 PREFIX = "transformer."
+# what transformers calls an activation
+ACTIVATIONS = {
+    "GoLU": "golu", "GELU": "gelu", "GELU_tanh": "gelu_new", "ReLU": "relu", "Swish": "silu", "Mish": "mish",
+}  # fmt: skip
 
 
 def to_gpt2(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -77,7 +81,9 @@ def published(name: str) -> Weights:
         model = GPT2LMHeadModel.from_pretrained(name)
     except Exception as error:  # the many ways in which downloading goes wrong
         raise UserError(f"no GPT-2 of that name can be downloaded ({first_line(error)})") from error
-    return Weights(name, model.state_dict(), str(model.config.activation_function))
+    theirs = str(model.config.activation_function)
+    ours = next((each for each, known in ACTIVATIONS.items() if known == theirs), theirs)
+    return Weights(name, model.state_dict(), ours)
 
 
 def _split(name: str) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ import pytest
 
 from release import __main__ as release
 from release import build
+from release.build import run
 from release.environments import Row, compared, row, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +80,8 @@ def test_the_values_of_this_tree() -> None:
     assert report["golu"] == str(ROOT / "golu")
     assert values["golu"] == values[report["kernel"].removeprefix("C, ")]
     assert len(values["golu"]) == 8 and len(set(values["golu"].values())) == 8
+
+
+def test_a_program_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(RuntimeError, match=r"^nowhere-python cannot be run: No such file or directory$"):
+        run(["nowhere-python", "-c", ""])
