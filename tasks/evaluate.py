@@ -34,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint of a training")
     flags.add_average_flag(parser)
     parser.add_argument("--dataset", metavar="NAME", help="data set (default: that of the training)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of data (default: that of the training)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of data, in which a folder of images needs val/ only (default: that of the training)",
+    )
     parser.add_argument(
         "--limit-val", type=positive_int, metavar="N", help="use N validation samples (default: as the training did)"
     )
@@ -43,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     checkpoint = checkpoint_of(options.checkpoint, options.average)
     given = {name: getattr(options, name) for name in ("dataset", "data", "limit_val")}
-    source = replace(checkpoint.source, **{name: value for name, value in given.items() if value is not None})
+    chosen = {name: value for name, value in given.items() if value is not None}
+    source = replace(checkpoint.source, only_val=True, **chosen)
     task, found = evaluated(checkpoint, source, options.device)
     if is_main_process():
         weights = "moving average of the weights" if checkpoint.averaged else "weights of the last step"

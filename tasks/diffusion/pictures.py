@@ -92,7 +92,9 @@ def _open_folder(data: Path, limit_train: int | None, limit_val: int | None) -> 
     require_unpacked(data)
     roots = data / "train", data / "val"
     there = [each for each in roots if each.is_dir()]
-    if len(there) == 1:
+    if limit_train == 0 and there == [roots[1]]:
+        roots = (roots[1], roots[1])
+    elif len(there) == 1:
         (lacking,) = set(roots) - set(there)
         raise UserError(
             f"{data} has {there[0].name}/ but no {lacking.name}/: it needs both, or neither, and then every "

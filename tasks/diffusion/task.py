@@ -69,8 +69,7 @@ class Diffusion(FileTask):
     # Data
 
     def open_split(self) -> Split:
-        source = self.source
-        return open_pictures(source.dataset, source.data, source.limit_train, source.limit_val)
+        return open_pictures(self.source.dataset, self.source.data, *self.limits)
 
     @property
     def extras(self) -> Mapping[str, Any]:  # type: ignore[override]

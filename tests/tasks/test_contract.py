@@ -231,6 +231,18 @@ def test_a_checkpoint_evaluates_to_the_numbers_of_the_run(row, finished, program
         assert told(results["final"], scores(program, tmp_path, the("checkpoint_3.pth", folder), "--no-average"))
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.data.training], ids=lambda row: row.task)
+def test_a_checkpoint_evaluates_without_training_data(row, finished, program, tmp_path):
+    folder = finished(row)
+    shutil.copytree(folder / "some_data", tmp_path / "val_only")
+    for name in row.data.training:
+        path = tmp_path / "val_only" / name
+        (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    checkpoint = the("checkpoint_3.pth", folder / "results")
+    found = scores(program, tmp_path, checkpoint, "--data", tmp_path / "val_only")
+    assert found == scores(program, tmp_path, checkpoint) and found
+
+
 @EVERY
 def test_a_checkpoint_is_all_that_a_model_takes(row, finished, program, tmp_path):
     """The data may be gone; its weights go into a file by the names that they have."""

@@ -22,6 +22,7 @@ class FashionMNIST:
 
     flags = "--dataset fashion_mnist"
     limit = 20  # of the validation images, for a run on other data
+    training: ClassVar = []  # what is of the training part alone, where an evaluation does without
 
     @staticmethod
     def write(folder: Path, seed: int = 0) -> None:
@@ -46,6 +47,7 @@ class Pictures:
 
     flags = "--dataset folder"
     limit = 6
+    training: ClassVar = ["train"]
     counts: ClassVar = {"train": 18, "val": 7}
 
     @classmethod
@@ -71,6 +73,7 @@ class Text:
 
     flags = "--dataset text"
     limit = 20
+    training: ClassVar = []
 
     @staticmethod
     def write(folder: Path, corpus: str = CORPUS) -> None:
@@ -92,6 +95,7 @@ class Scenes:
 
     flags = "--dataset own"
     limit = 2
+    training: ClassVar = ["own/train2017", "own/annotations/instances_train2017.json"]
 
     @staticmethod
     def write(folder: Path) -> None:

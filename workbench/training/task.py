@@ -33,7 +33,11 @@ Batch = Any  # whatever the task says
 
 @dataclass(frozen=True)
 class Source:
-    """Say where a run's data and first weights come from, and which data are taken."""
+    """Say where a run's data and first weights come from, and which data are taken.
+
+    Args:
+        only_val: whether the training part may be absent, and is not looked at where it is in files of its own.
+    """
 
     dataset: str
     data: Path = Path("data")
@@ -41,6 +45,7 @@ class Source:
     limit_val: int | None = None
     bad_images: str = "refuse"
     init_from: Path | None = None  #: the weights that it starts from
+    only_val: bool = False
 
     def choice(self) -> dict[str, Any]:
         """Return which data are taken, as a run's configuration says it."""

@@ -16,6 +16,7 @@ from workbench.cli.errors import UserError
 from workbench.cli.settings import from_configuration
 from workbench.training.checkpoint import State, read_trained
 from workbench.training.launch import Machine, launched, share_buffers
+from workbench.training.sampling import Sampling
 from workbench.training.task import Source, Spec, Task, opened
 
 if TYPE_CHECKING:
@@ -170,7 +171,10 @@ def evaluated(checkpoint: Checkpoint, source: Source, device: str | None) -> tup
         precision = torch.autocast(accelerator.device.type, task.autocast, enabled=task.autocast is not None)
         with torch.inference_mode(), precision:
             seed, place = checkpoint.configuration["seed"], accelerator.process_index
-            sampling = task.sampling(seed, place, accelerator.num_processes)
+            # of one step, as other data may have fewer training samples than that takes, or none
+            sampling = Sampling(
+                task.batch_size, task.batch_size, seed, place, accelerator.num_processes, task.accumulation
+            )
             return task, task.evaluate(model, sampling, accelerator)
 
 

@@ -86,26 +86,30 @@ def load_pixels(name: str, data_dir: Path, limit_train: int | None = None, limit
 
 
 def limited(flag: str, labels: Tensor, limit: int | None, classes: int) -> Tensor:
-    """Choose `limit` of the samples with labels (N,), classes in proportion: int64 (limit,); None: all.
+    """Choose `limit` of the samples with labels (N,), classes in proportion: int64 (limit,); None: all; 0: none.
 
     Raises:
         UserError: there are not so many, or they are fewer than the classes.
     """
     if limit is None:
         return torch.arange(len(labels))
+    if limit == 0:
+        return torch.arange(0)
     if not classes <= limit <= len(labels):
         raise UserError(f"{flag} {limit} is out of range: from {classes} (one image a class) to {len(labels)} (all)")
     return stratified_order(labels)[:limit]
 
 
 def chosen(flag: str, count: int, limit: int | None) -> list[int]:
-    """Choose `limit` of so many samples without labels, spread over them and in their order; None: all.
+    """Choose `limit` of so many samples without labels, spread over them and in their order; None: all; 0: none.
 
     Raises:
         UserError: there are not so many.
     """
     if limit is None:
         return list(range(count))
+    if limit == 0:
+        return []
     if not 1 <= limit <= count:
         raise UserError(f"{flag} {limit} is out of range: from 1 to {count} (all)")
     order: list[int] = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()

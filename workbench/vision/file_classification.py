@@ -43,12 +43,11 @@ class FileClassification(FileTask, Classification):
 
     @property
     def size(self) -> str:
-        images = f"{self.count} training and {self.val_count} validation images"
-        return f"{images} in {self.classes} classes{told(self.split.left_out)}"
+        training = f"{self.count} training and " if self.count else ""
+        return f"{training}{self.val_count} validation images in {self.classes} classes{told(self.split.left_out)}"
 
     def open_split(self) -> Split:
-        source = self.source
-        return open_split(self.name, source.data, source.limit_train, source.limit_val)
+        return open_split(self.name, self.source.data, *self.limits)
 
     def open(self, device: torch.device) -> None:
         super().open(device)

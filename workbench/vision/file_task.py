@@ -35,6 +35,11 @@ class FileTask(Task):
 
     # What a subclass gives
 
+    @property
+    def limits(self) -> tuple[int | None, int | None]:
+        """Return how many training and validation pictures are opened; None: all."""
+        return 0 if self.source.only_val else self.source.limit_train, self.source.limit_val
+
     def open_split(self) -> Any:
         """Open the pictures: `train`, `val` and `fingerprint()`.
 
@@ -66,7 +71,8 @@ class FileTask(Task):
 
     @property
     def size(self) -> str:
-        return f"{self.count} training and {len(self.split.val)} validation images{told(self.split.left_out)}"
+        training = f"{self.count} training and " if self.count else ""
+        return f"{training}{len(self.split.val)} validation images{told(self.split.left_out)}"
 
     def amounts(self) -> dict[str, Any]:
         images = {"training_images": self.count, "validation_images": len(self.split.val)}

@@ -183,11 +183,17 @@ def plain_name(dataset: str) -> str:
 def open_folder(path: Path, limit_train: int | None = None, limit_val: int | None = None) -> Split:
     """Open <path>/train and <path>/val, each with one folder a class, as ImageNet has them.
 
+    If `limit_train` is 0, as for an evaluation, there need not be the first.
+
     Raises:
         UserError: one is missing or unusable, or they have other classes.
     """
-    train = Folder(path / "train", "--limit-train", limit_train)
     val = Folder(path / "val", "--limit-val", limit_val)
+    if limit_train == 0:
+        return Split(
+            Pixels(torch.empty(0), torch.empty(0)), val, len(val.classes), names=val.classes, left_out=val.left_out
+        )
+    train = Folder(path / "train", "--limit-train", limit_train)
     other = set(train.classes) ^ set(val.classes)
     if other:
         raise UserError(f"{path}/train and {path}/val have to have the same classes; only one has {min(other)}")

@@ -288,9 +288,9 @@ def test_a_limit_is_a_fixed_choice_spread_over_images_without_classes(tmp_path):
     assert names(split.val, folder) == names(again.val, folder) and len(split.val) == 3
     assert {*chosen} & {*whole[:8]} and {*chosen} & {*whole[8:16]} and {*chosen} & {*whole[16:]}
     assert len(open_pictures("celeba", tmp_path, 1, 8).train) == 1
+    assert len(open_pictures("celeba", tmp_path, 0, 8).train) == 0  # as for an evaluation
     for train, val, said in (
         (25, None, "--limit-train 25 is out of range: from 1 to 24 (all)"),
-        (0, None, "--limit-train 0 is out of range: from 1 to 24 (all)"),
         (None, 9, "--limit-val 9 is out of range: from 1 to 8 (all)"),
     ):
         assert refusal("celeba", tmp_path, train, val) == said

@@ -112,6 +112,8 @@ def open_coco(
 ) -> CocoSplit:
     """Open a data set; generated ones are written first.
 
+    If `limits[0]` is 0, as for an evaluation, the training images and their annotations need not be there.
+
     Args:
         target: makes, of the categories, what makes of a picture what is learnt.
         learnt: whether there is anything to learn from a picture; others are left out of the training images.
@@ -126,11 +128,14 @@ def open_coco(
         write_scenes(dataset, folder, data)
     files = [folder / "annotations" / f"instances_{split}2017.json" for split in SPLITS]
     advice = DOWNLOAD.format(folder) if dataset == COCO else ""
-    train, val = (read_annotations(file, masks, advice) for file in files)
+    only_val = limits[0] == 0
+    annotations = [read_annotations(file, masks, advice) for file in (files[1:] if only_val else files)]
+    train, val = annotations[0], annotations[-1]
     if train.categories != val.categories:
         raise UserError(f"{train.path} and {val.path} have to have the same categories")
-    pictures = [each for each in train.pictures if learnt(each)]
-    _report(train, len(train.pictures) - len(pictures))
+    pictures = [] if only_val else [each for each in train.pictures if learnt(each)]
+    if not only_val:
+        _report(train, len(train.pictures) - len(pictures))
     _report(val, 0)
     made = target(train.categories)
     opened = CocoSplit(
@@ -144,7 +149,7 @@ def open_coco(
 
 
 def _limited(split: str, pictures: Sequence[Picture], limit: int | None, path: Path) -> list[Picture]:
-    if not pictures:
+    if not pictures and limit != 0:
         raise UserError(f"{path} has no image that anything can be learnt from")
     return [pictures[each] for each in chosen(f"--limit-{split}", len(pictures), limit)]
 

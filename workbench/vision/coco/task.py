@@ -71,8 +71,7 @@ class CocoTask(FileTask):
 
     def open_split(self) -> CocoSplit:
         source = self.source
-        limits = (source.limit_train, source.limit_val)
-        return open_coco(source.dataset, source.data, self.target, self.learnt, limits, self.masks)
+        return open_coco(source.dataset, source.data, self.target, self.learnt, self.limits, self.masks)
 
     def open(self, device: torch.device) -> None:
         super().open(device)
