@@ -72,8 +72,11 @@ def in_jobs(
         import submitit
     except ModuleNotFoundError as error:
         raise UserError("--cluster needs the package submitit: pip install -e '.[cluster]'") from error
-    if cluster.kind == "slurm" and shutil.which("sbatch") is None:
-        raise UserError("--cluster slurm: there is no command sbatch here; start this on a machine of the cluster")
+    absent = [each for each in ("sbatch", "srun") if shutil.which(each) is None] if cluster.kind == "slurm" else []
+    if absent:  # submitit asks for srun too, to tell whether this is a cluster
+        raise UserError(
+            f"--cluster slurm: there is no command {absent[0]} here; start this on a machine of the cluster"
+        )
     executor = submitit.AutoExecutor(cluster.logs, cluster=cluster.kind)
     asked: dict[str, Any] = {"timeout_min": round(60 * cluster.hours), "gpus_per_node": cluster.gpus, "name": "golu"}
     if cluster.kind == "slurm" and cluster.partition:

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import random
-import shutil
 import signal
 import statistics
 import subprocess
@@ -227,17 +226,26 @@ def test_a_mistake_is_one_line_and_trains_nothing(arguments, said, compare, tmp_
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.skipif(shutil.which("sbatch") is not None, reason="there is a Slurm")
-def test_slurm_without_slurm(compare, tmp_path):
+@pytest.mark.parametrize(("there", "lacking"), [([], "sbatch"), (["sbatch"], "srun")])
+def test_slurm_without_slurm(there, lacking, compare, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
+    for name in there:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     code, _, err = compare(*MLP, "--cluster", "slurm", "--results", tmp_path)
-    assert code == 2 and "there is no command sbatch here" in err and err.count("\n") == 1
+    assert code == 2 and f"there is no command {lacking} here" in err and err.count("\n") == 1
 
 
 def test_a_job_that_slurm_lost_is_named_even_where_it_keeps_no_accounts(compare, tmp_path, monkeypatch):
     """By commands that stand in for Slurm's: jobs are accepted, and are in the queue at no look."""
     pytest.importorskip("submitit")
-    for name, script in (("sbatch", "echo Submitted batch job 12"), ("squeue", "exit 0"), ("sacct", "exit 1")):
+    for name, script in (
+        ("sbatch", "echo Submitted batch job 12"),
+        ("squeue", "exit 0"),
+        ("sacct", "exit 1"),
+        ("srun", "exit 1"),
+    ):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
