@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -119,3 +120,4 @@ register("GELU_tanh", lambda: nn.GELU(approximate="tanh"), like="GELU", paper="a
 register("Swish", nn.SiLU, paper="arXiv 1710.05941", gated=True, compared=True)
 register("Mish", nn.Mish, paper="arXiv 1908.08681", gated=True, compared=True)
 register("GoLU", GoLU, aliases=["GoLUCUDA"], paper="arXiv 2502.03654", gated=True, compared=True)
+register("GoLU_output", partial(GoLU, keep="output"), like="GoLU", paper="arXiv 2502.03654", gated=True)

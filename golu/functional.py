@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from golu import formula, kernels, operator
+from golu import formula, from_output, kernels, operator
 
 _is_compiling = torch.compiler.is_compiling
 _is_exporting = torch.compiler.is_exporting
@@ -176,6 +176,52 @@ _context: Any = _GoLU._backward_cls
 _context.parameters, _context.apply = _UNIT, _GoLU.backward
 
 
+def golu_keeping_output(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
+    """Apply GoLU, keeping for the backward pass its output and one bit an element, not its input.
+
+    The next layer of a model keeps the output anyway, as its input. Where something sees or transforms the operations
+    (torch.compile, torch.func, forward AD, export, subclasses, modes), this is `golu`.
+
+    Args:
+        x, alpha, beta, gamma: as for `golu`; alpha and gamma are positive, and beta is from 0.01 to 2.
+
+    Returns:
+        What `golu` returns. Changing it in place before the backward pass is an error.
+
+    Raises:
+        ValueError: with these parameters the output does not tell the derivative.
+        TypeError: as for `golu`.
+    """
+    from_output.require_suitable(alpha, beta, gamma)
+    if _is_compiling() or has_torch_function_unary(x) or not _plain(x) or not (x.requires_grad and _is_grad_enabled()):
+        return golu(x, alpha, beta, gamma)
+    y: Tensor = _OutputKept.apply(x, alpha, beta, gamma)
+    return y
+
+
+class _OutputKept(torch.autograd.Function):
+    """Run a kernel under autograd that differentiates from the output."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *parameters: float) -> Tensor:
+        y, packed = kernels.forward_keeping(x, *parameters)
+        ctx.save_for_backward(y, packed)
+        ctx.parameters, ctx.stride = parameters, y.stride()
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        y, packed = ctx.saved_tensors
+        if y.stride() != ctx.stride:  # of hooks on saved tensors
+            y = y.new_empty_strided(y.size(), ctx.stride).copy_(y)
+        seen = _is_compiling() or _is_grad_enabled() or _transformed(dy) or not _plain(dy)
+        if seen:  # create_graph, batched gradients
+            dx = from_output.backward(dy, y, from_output.unpacked(packed, y), *ctx.parameters)
+        else:
+            dx = kernels.backward_from_output(dy, y, packed, *ctx.parameters)
+        return dx, None, None, None
+
+
 def check_parameters(alpha: float, beta: float, gamma: float, stacklevel: int = 3) -> None:
     """Raise for parameters that are no finite numbers; warn the caller's caller where the gate loses its S shape."""
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
@@ -191,4 +237,5 @@ def check_parameters(alpha: float, beta: float, gamma: float, stacklevel: int = 
 
 # TorchScript compiles the formula in place of these functions
 setattr(golu, "__prepare_scriptable__", lambda: formula.golu)  # noqa: B010
+setattr(golu_keeping_output, "__prepare_scriptable__", lambda: formula.golu)  # noqa: B010
 setattr(gompertz, "__prepare_scriptable__", lambda: formula.gompertz)  # noqa: B010

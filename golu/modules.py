@@ -1,8 +1,19 @@
 """Provide GoLU as a torch.nn module."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from golu.functional import check_parameters, golu
+from golu.from_output import require_suitable
+from golu.functional import check_parameters, golu, golu_keeping_output
+
+
+def check_keep(alpha: float, beta: float, gamma: float, keep: str) -> None:
+    """Raise for what cannot be kept."""
+    if keep not in ("input", "output"):
+        raise ValueError(f'keep is "input" or "output", not {keep!r}')
+    if keep == "output":
+        require_suitable(alpha, beta, gamma)
 
 
 class GoLU(nn.Module):
@@ -14,22 +25,39 @@ class GoLU(nn.Module):
         beta: shifts the gate, to the right if above 1.
         gamma: the gate's growth rate.
         inplace: ignored; it is taken since builders of models pass it to any activation.
+        keep: what the backward pass keeps: "input", or "output" and one bit an element. The next layer keeps the output
+            anyway, so training takes the memory of ReLU. It takes positive alpha and gamma, and beta from 0.01 to 2.
 
     Shape: any; the output has the input's shape and dtype. Errors: as for `golu.golu`.
     """
 
-    def __init__(self, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.set_parameters(alpha, beta, gamma)
+    keep: str = "input"  # also of a module that an earlier version has pickled
 
-    def set_parameters(self, alpha: float, beta: float, gamma: float) -> None:
-        """Check all three, then set them: after an error the module is as it was."""
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        inplace: bool = False,
+        *,
+        keep: Literal["input", "output"] = "input",
+    ) -> None:
+        super().__init__()
+        self.set_parameters(alpha, beta, gamma, keep)
+
+    def set_parameters(self, alpha: float, beta: float, gamma: float, keep: str | None = None) -> None:
+        """Check all, then set them: after an error the module is as it was; None keeps what is kept."""
         alpha, beta, gamma = float(alpha), float(beta), float(gamma)
+        keep = self.keep if keep is None else keep
         check_parameters(alpha, beta, gamma, stacklevel=4)  # where the module is made
-        self.alpha, self.beta, self.gamma = alpha, beta, gamma
+        check_keep(alpha, beta, gamma, keep)
+        self.alpha, self.beta, self.gamma, self.keep = alpha, beta, gamma, keep
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.keep == "output":
+            return golu_keeping_output(x, self.alpha, self.beta, self.gamma)
         return golu(x, self.alpha, self.beta, self.gamma)
 
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha:g}, beta={self.beta:g}, gamma={self.gamma:g}"
+        keep = "" if self.keep == "input" else f', keep="{self.keep}"'
+        return f"alpha={self.alpha:g}, beta={self.beta:g}, gamma={self.gamma:g}{keep}"

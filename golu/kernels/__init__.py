@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from golu import formula
+from golu import formula, from_output
 
 
 def _too_much(*_: object) -> None:
@@ -31,6 +32,8 @@ class Kernel(NamedTuple):
     backward: Callable[[Tensor, Tensor, float, float, float], Tensor]
     call: Callable[..., Tensor | None] = _too_much
     call_backward: Callable[..., Tensor | None] = _too_much
+    forward_keeping: Callable[..., tuple[Tensor, Tensor] | None] = _too_much
+    backward_from_output: Callable[..., Tensor | None] = _too_much
 
 
 def _formula(reason: str) -> Kernel:
@@ -71,10 +74,10 @@ def _detect(device: str) -> Kernel:
         if isinstance(loaded, str):
             return Kernel("formula", loaded, functools.partial(_slow_formula, loaded), formula.backward)
         name, direct = f"C, {loaded.instruction_set}", loaded.extension
-        reason = f"{loaded.path}, {loaded.threads}"
-        if direct is None:
-            return Kernel(name, f"{reason}, through ctypes", loaded.forward, loaded.backward)
-        return Kernel(name, reason, loaded.forward, loaded.backward, direct.call, direct.backward)
+        reason = f"{loaded.path}, {loaded.threads}" + ("" if direct else ", through ctypes")
+        calls = (direct.call, direct.backward) if direct else (_too_much, _too_much)
+        keeping = loaded.forward_keeping, loaded.backward_from_output
+        return Kernel(name, reason, loaded.forward, loaded.backward, *calls, *keeping)
     from golu.kernels import cuda
 
     return Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)
@@ -120,3 +123,20 @@ def forward(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
 def backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
     kernel = _cpu if x.is_cpu else None
     return (kernel or kernel_for(x.device.type)).backward(dy, x, alpha, beta, gamma)
+
+
+def forward_keeping(x: Tensor, alpha: float, beta: float, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return golu(x) and, packed in the order of its memory, which elements are right of the minimum."""
+    kernel = kernel_for(x.device.type)
+    done = kernel.forward_keeping(x, alpha, beta, gamma)
+    if done is not None:
+        return done
+    y = kernel.forward(x, alpha, beta, gamma)
+    x = x if x.stride() == y.stride() else torch.empty_like(y).copy_(x)
+    return y, from_output.sides(x, beta, gamma)
+
+
+def backward_from_output(dy: Tensor, y: Tensor, packed: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    """Return the gradient of x from the output and what `forward_keeping` packed; y has the strides of then."""
+    dx = kernel_for(y.device.type).backward_from_output(dy, y, packed, alpha, beta, gamma)
+    return from_output.backward(dy, y, from_output.unpacked(packed, y), alpha, beta, gamma) if dx is None else dx

@@ -23,6 +23,16 @@ __asm__(".symver log,log@GLIBC_2.17");
 #include "gate.h"
 #undef GATE_DOUBLE
 
+/* What output.h takes; golu/from_output.py makes it, in this order. */
+typedef struct {
+  float y_min, inverse_y_min;
+  float right_scale, right_rest; /* so that (v - y_min) * right_scale + right_rest is exact near the minimum */
+  float to_unit, alpha;          /* gamma / alpha, and what the derivative is multiplied by */
+  float coefficients[];          /* of each power, lowest first: those of the left's segments, and of the right's */
+} Slopes;
+#define NEAREST 1e-10f /* the least square of a place: the derivative is never quite 0 */
+#define DEEPEST 88.5f  /* of ln(v_min / v) */
+
 /* ---- vectors of float on x86 ---- */
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -156,17 +166,28 @@ SCALAR_LOOP(avx512, f64, double, f64, f64_avx512, AVX512)
 
 /* ---- which instruction set ---- */
 
+typedef void Kept(const void *x, void *y, uint8_t *sides, int64_t n, float least, const Gate_f32 *, int unit);
+typedef void Slope(const void *dy, const void *y, const uint8_t *sides, void *dx, int64_t n, const Slopes *, int unit);
+typedef struct { /* what is written for vectors only; NULL elsewhere */
+  Kept *kept;
+  Slope *slope;
+} Vectors;
+
 typedef struct {
   const char *name;
   Loop *f32, *f64, *bf16, *f16;
+  Vectors vectors_f32, vectors_bf16, vectors_f16;
 } InstructionSet;
 
+#define VECTORS(isa, dtype) {kept_##dtype##_##isa, slope_##dtype##_##isa}
+#define ALL_VECTORS(isa) VECTORS(isa, f32), VECTORS(isa, bf16), VECTORS(isa, f16)
 static const InstructionSet instruction_sets[] = {
 #ifdef HAVE_SIMD
-    {"avx512", vector_loop_f32_avx512, loop_f64_avx512, vector_loop_bf16_avx512, vector_loop_f16_avx512},
-    {"avx2", vector_loop_f32_avx2, loop_f64_avx2, vector_loop_bf16_avx2, vector_loop_f16_avx2},
+    {"avx512", vector_loop_f32_avx512, loop_f64_avx512, vector_loop_bf16_avx512, vector_loop_f16_avx512,
+     ALL_VECTORS(avx512)},
+    {"avx2", vector_loop_f32_avx2, loop_f64_avx2, vector_loop_bf16_avx2, vector_loop_f16_avx2, ALL_VECTORS(avx2)},
 #endif
-    {"portable", loop_f32_portable, loop_f64_portable, loop_bf16_portable, loop_f16_portable},
+    {"portable", loop_f32_portable, loop_f64_portable, loop_bf16_portable, loop_f16_portable, {0}, {0}, {0}},
 };
 static const InstructionSet *chosen = &instruction_sets[sizeof instruction_sets / sizeof *instruction_sets - 1];
 
@@ -210,35 +231,64 @@ static struct {
 /* Take their addresses, in this order; without them every call runs on one thread. */
 void golu_use_openmp(const void *const functions[4]) { memcpy(&openmp, functions, sizeof openmp); }
 
+typedef void Part(const void *work, int64_t begin, int64_t n);
+typedef struct {
+  Part *part;
+  const void *work;
+  int64_t n, share; /* elements, and those of a share */
+} Shares;
+
+static void shares_of_a_thread(void *shares) {
+  const Shares s = *(const Shares *)shares;
+  const int64_t step = s.share * openmp.num_threads();
+  for (int64_t i = s.share * openmp.thread_num(); i < s.n; i += step)
+    s.part(s.work, i, s.n - i < s.share ? s.n - i : s.share);
+}
+
+/* Call part(work, begin, n) for shares of whole cache lines, of bits too, over n elements. */
+static void parallel(Part *part, const void *work, int64_t n, int threads) {
+  if (n > GRAIN && threads > 1 && openmp.parallel && !openmp.in_parallel()) {
+    const int64_t most = (n + GRAIN - 1) / GRAIN;
+    if (threads > most) threads = (int)most;
+    Shares shares = {part, work, n, ((n + threads - 1) / threads + 511) / 512 * 512};
+    openmp.parallel(shares_of_a_thread, &shares, (unsigned)threads, 0);
+  } else {
+    part(work, 0, n);
+  }
+}
+
 typedef struct {
   Loop *loop;
   const char *dy, *x;
   char *y;
-  int64_t n, part, size; /* elements, those of a part, bytes of one */
+  int64_t size; /* bytes of an element */
   const void *gate;
   int unit;
 } Work;
 
-static void parts_of_a_thread(void *work) {
-  const Work w = *(const Work *)work;
-  const int64_t step = w.part * openmp.num_threads();
-  for (int64_t i = w.part * openmp.thread_num(); i < w.n; i += step) {
-    const int64_t at = i * w.size;
-    w.loop(w.dy ? w.dy + at : NULL, w.x + at, w.y + at, w.n - i < w.part ? w.n - i : w.part, w.gate, w.unit);
-  }
+static void part_of_loop(const void *work, int64_t begin, int64_t n) {
+  const Work *w = work;
+  const int64_t at = begin * w->size;
+  w->loop(w->dy ? w->dy + at : NULL, w->x + at, w->y + at, n, w->gate, w->unit);
 }
 
-static void parallel(Loop *loop, int64_t size, const char *dy, const char *x, char *y, int64_t n,
-                     const void *gate, int unit, int threads) {
-  if (n > GRAIN && threads > 1 && openmp.parallel && !openmp.in_parallel()) {
-    const int64_t most = (n + GRAIN - 1) / GRAIN;
-    if (threads > most) threads = (int)most;
-    const int64_t part = ((n + threads - 1) / threads + 63) / 64 * 64; /* whole cache lines */
-    Work work = {loop, dy, x, y, n, part, size, gate, unit};
-    openmp.parallel(parts_of_a_thread, &work, (unsigned)threads, 0);
-  } else {
-    loop(dy, x, y, n, gate, unit);
-  }
+typedef struct {
+  Vectors vectors;
+  const char *dy, *x; /* forward: no dy; backward: x is the output */
+  char *y;
+  uint8_t *sides;
+  int64_t size;
+  float least;
+  const Gate_f32 *gate;
+  const Slopes *slopes;
+  int unit;
+} Kept_work;
+
+static void part_of_kept(const void *work, int64_t begin, int64_t n) {
+  const Kept_work *w = work;
+  const int64_t at = begin * w->size;
+  if (w->dy) w->vectors.slope(w->dy + at, w->x + at, w->sides + begin / 8, w->y + at, n, w->slopes, w->unit);
+  else w->vectors.kept(w->x + at, w->y + at, w->sides + begin / 8, n, w->least, w->gate, w->unit);
 }
 
 /* ---- the interface: y and dx may be x or dy; parameters are alpha, beta, gamma, or NULL for 1 ----
@@ -249,12 +299,15 @@ static int takes(const double *q) {
   return !q || (1e-20 < fabs(q[0]) && fabs(q[0]) < 1e20 && 1e-20 < q[1] && q[1] < 1e20 && 1e-20 < q[2] && q[2] < 1e20);
 }
 
+#define GATE_OF(real, REAL) \
+  {alpha, beta, gamma, log(beta / U_MAX_##REAL) / gamma, (log(beta) + LOG_U_MIN_##REAL) / gamma}
+
 #define ENTRY(dtype, type, real, REAL)                                                                        \
   static int run_##dtype(const void *dy, const void *x, void *y, int64_t n, const double *q, int threads) {   \
     const double alpha = q ? q[0] : 1, beta = q ? q[1] : 1, gamma = q ? q[2] : 1;                             \
-    const Gate_##real gate = {alpha, beta, gamma, log(beta / U_MAX_##REAL) / gamma,                           \
-                              (log(beta) + LOG_U_MIN_##REAL) / gamma};                                        \
-    parallel(chosen->dtype, sizeof(type), dy, x, y, n, &gate, !q, threads);                                   \
+    const Gate_##real gate = GATE_OF(real, REAL);                                                             \
+    const Work work = {chosen->dtype, dy, x, y, sizeof(type), &gate, !q};                                     \
+    parallel(part_of_loop, &work, n, threads);                                                                \
     return 0;                                                                                                 \
   }                                                                                                           \
   int golu_forward_##dtype(const void *x, void *y, int64_t n, const double *parameters, int threads) {        \
@@ -271,3 +324,29 @@ ENTRY(f32, float, f32, F32)
 ENTRY(f64, double, f64, F64)
 ENTRY(bf16, uint16_t, f32, F32)
 ENTRY(f16, uint16_t, f32, F32)
+
+/* ---- keep="output": sides has a bit an element in (n + 7) / 8 bytes, `least` is the x of the minimum ---- */
+
+#define KEEPING(dtype, type)                                                                                        \
+  int golu_forward_keeping_##dtype(const void *x, void *y, void *sides, int64_t n, const double *q, double least,  \
+                                   int threads) {                                                                   \
+    const double alpha = q ? q[0] : 1, beta = q ? q[1] : 1, gamma = q ? q[2] : 1;                                   \
+    const Vectors vectors = chosen->vectors_##dtype;                                                                \
+    if (!vectors.kept || !x || !y || !sides || !takes(q)) return 1;                                                 \
+    const Gate_f32 gate = GATE_OF(f32, F32);                                                                        \
+    const Kept_work work = {vectors, NULL, x, y, sides, sizeof(type), (float)least, &gate, NULL, !q};               \
+    parallel(part_of_kept, &work, n, threads);                                                                      \
+    return 0;                                                                                                       \
+  }                                                                                                                 \
+  int golu_backward_from_output_##dtype(const void *dy, const void *y, const void *sides, void *dx, int64_t n,      \
+                                        const void *slopes, int unit, int threads) {                                \
+    const Vectors vectors = chosen->vectors_##dtype;                                                                \
+    if (!vectors.slope || !dy || !y || !sides || !dx) return 1;                                                     \
+    const Kept_work work = {vectors, dy, y, dx, (uint8_t *)sides, sizeof(type), 0, NULL, slopes, unit};             \
+    parallel(part_of_kept, &work, n, threads);                                                                      \
+    return 0;                                                                                                       \
+  }
+
+KEEPING(f32, float)
+KEEPING(bf16, uint16_t)
+KEEPING(f16, uint16_t)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from golu import formula
+from golu import formula, from_output
 from golu.kernels import extension
 
 _empty_like = torch.empty_like
@@ -22,6 +22,9 @@ _DTYPES = {
     torch.bfloat16: "bf16",
     torch.float16: "f16",
 }
+
+# segments and degrees in output.h, for fp32 and for fewer bits; nothing is written there for other instruction sets
+_SHAPES = {"avx512": ((16, 5), (16, 3)), "avx2": ((8, 7), (8, 4))}
 
 
 class CPUKernel:
@@ -42,6 +45,13 @@ class CPUKernel:
             backward.argtypes = [pointer, pointer, pointer, size, pointer, count]
             self._forwards[dtype] = forward
             self._backwards[dtype] = backward
+        self._keeping: dict[torch.dtype, tuple[Callable[..., int], Callable[..., int]]] = {}
+        for dtype in (torch.float32, torch.bfloat16, torch.float16) if instruction_set in _SHAPES else ():
+            forward = getattr(library, f"golu_forward_keeping_{_DTYPES[dtype]}")
+            forward.argtypes = [pointer, pointer, pointer, size, pointer, ctypes.c_double, count]
+            backward = getattr(library, f"golu_backward_from_output_{_DTYPES[dtype]}")
+            backward.argtypes = [pointer, pointer, pointer, pointer, size, pointer, count, count]
+            self._keeping[dtype] = forward, backward
 
     def forward(self, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
         done = self.extension.forward(x, alpha, beta, gamma) if self.extension else None
@@ -75,6 +85,34 @@ class CPUKernel:
             return formula.backward(dy, x, alpha, beta, gamma)
         return dx
 
+    def forward_keeping(self, x: Tensor, alpha: float, beta: float, gamma: float) -> tuple[Tensor, Tensor] | None:
+        """Return y and the sides of the minimum, packed in the order of y's memory; None where the formula serves."""
+        run = self._keeping.get(x.dtype)
+        if run is None:
+            return None
+        y, packed = _empty_like(x), torch.empty((x.numel() + 7) // 8, dtype=torch.uint8)
+        if x.is_neg() or not (x.is_contiguous() or x.stride() == y.stride()):
+            x = y.copy_(x)
+        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        least = from_output.minimum(beta)[0] / gamma
+        pointers = x.data_ptr(), y.data_ptr(), packed.data_ptr()
+        return None if run[0](*pointers, x.numel(), parameters, least, _threads(x)) else (y, packed)
+
+    def backward_from_output(
+        self, dy: Tensor, y: Tensor, packed: Tensor, alpha: float, beta: float, gamma: float
+    ) -> Tensor | None:
+        """Return the gradient of x; None where the formula serves."""
+        run = self._keeping.get(y.dtype)
+        if run is None or dy.dtype is not y.dtype:
+            return None
+        dx = _empty_like(y)
+        if dy.is_neg() or dy.stride() != dx.stride():
+            dy = dx.copy_(dy)
+        unit = int(alpha == beta == gamma == 1.0)
+        pointers = dy.data_ptr(), y.data_ptr(), packed.data_ptr(), dx.data_ptr()
+        refused = run[1](*pointers, y.numel(), _slopes(alpha, beta, gamma, self.instruction_set), unit, _threads(y))
+        return None if refused else dx
+
 
 def _threads(x: Tensor) -> int:
     """Ask torch, which sets OpenMP's number of threads in each thread only when it is asked there."""
@@ -85,6 +123,13 @@ def _threads(x: Tensor) -> int:
 def _parameters(alpha: float, beta: float, gamma: float) -> Any:
     """Return the C array; the C code says where it does not serve them."""
     return (ctypes.c_double * 3)(alpha, beta, gamma)
+
+
+@functools.lru_cache(maxsize=64)
+def _slopes(alpha: float, beta: float, gamma: float, instruction_set: str) -> Any:
+    """Return the struct `Slopes` of cpu.c."""
+    values = from_output.floats(alpha, beta, gamma, _SHAPES[instruction_set])
+    return (ctypes.c_float * len(values))(*values)
 
 
 def load() -> CPUKernel | str:

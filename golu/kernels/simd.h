@@ -4,7 +4,7 @@
  * short polynomials do. The fractional powers sit in one register, 8 or 16 of them, and are picked by a
  * permutation, which plain C cannot say without a gather.
  *
- * The includer sets WIDTH and NAME(...), and enables the instruction set.
+ * The includer sets WIDTH and NAME(...), and enables the instruction set. output.h, included at the end, goes on.
  */
 
 typedef float NAME(Floats) __attribute__((vector_size(4 * WIDTH)));
@@ -214,6 +214,8 @@ INLINE FLOATS NAME(vector_backward)(FLOATS dy, FLOATS x, const Gate_f32 *p, int 
 VECTOR_LOOPS(f32, float, vector_forward)
 VECTOR_LOOPS(bf16, uint16_t, vector_forward_half)
 VECTOR_LOOPS(f16, uint16_t, vector_forward_half)
+
+#include "output.h"
 
 #undef FLOATS
 #undef INTS

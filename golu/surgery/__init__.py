@@ -5,12 +5,12 @@ runs (interception.py). What a model computes is read in its source (source.py),
 """
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from golu.functional import check_parameters
-from golu.modules import GoLU
+from golu.modules import GoLU, check_keep
 from golu.surgery.interception import intercepted
 from golu.surgery.kinds import CLASSES, labels_of, original_class
 from golu.surgery.recognition import module_label
@@ -107,11 +107,17 @@ def update_golu_parameters(
     new_alpha: float | None = None,
     new_beta: float | None = None,
     new_gamma: float | None = None,
+    *,
+    keep: Literal["input", "output"] | None = None,
 ) -> nn.Module:
     """Set the given parameters on every GoLU in the model, and return the model. What is None stays as it is.
 
+    Args:
+        keep: what backward passes keep: "output" brings training's memory down to that of ReLU (see `GoLU`).
+
     Raises:
-        ValueError: the model holds no GoLU, or a value is NaN or infinite; then nothing has been changed.
+        ValueError: the model holds no GoLU, a value is NaN or infinite, or they do not go with keep="output"; then
+            nothing has been changed.
     """
     modules = [each for module in model.modules() for each in (module, *intercepted(module).values())]
     found = [module for module in dict.fromkeys(modules) if isinstance(module, GoLU)]
@@ -129,8 +135,10 @@ def update_golu_parameters(
     values = [updated(module) for module in found]
     for distinct in dict.fromkeys(values):
         check_parameters(*distinct)
+    for module, (alpha, beta, gamma) in zip(found, values, strict=True):
+        check_keep(alpha, beta, gamma, keep or module.keep)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # given just now, once rather than once a module
         for module, value in zip(found, values, strict=True):
-            module.set_parameters(*value)
+            module.set_parameters(*value, keep)
     return model
