@@ -32,6 +32,7 @@ def register(
     *,
     aliases: Iterable[str] = (),
     like: str | None = None,
+    same_as: str | None = None,
     paper: str = "",
     gated: bool = False,
     compared: bool = False,
@@ -44,6 +45,7 @@ def register(
             the same whatever the activation.
         aliases: other names of the same.
         like: the activation that it is a variant of, whose colour it has in figures.
+        same_as: the activation of which it computes the values in another way; figures of curves show that one only.
         paper: where it was proposed.
         gated: whether it is x times a gate that goes from 0 to 1.
         compared: whether programs compare it by default.
@@ -58,9 +60,11 @@ def register(
             raise ValueError(f"there is an activation {each} already")
         if not each or each.startswith(".") or not all(c.isascii() and (c.isalnum() or c in "_.+-") for c in each):
             raise ValueError(f"an activation cannot be called {each!r}: take letters, digits and _ . + -")
-    if like is not None and like not in ACTIVATIONS:
-        raise ValueError(unknown_name("activation", like, ACTIVATIONS))
-    ACTIVATIONS[name] = Activation(name, factory, like, paper, gated, compared)
+    like = same_as if like is None else like
+    for each in filter(None, (like, same_as)):
+        if each not in ACTIVATIONS:
+            raise ValueError(unknown_name("activation", each, ACTIVATIONS))
+    ACTIVATIONS[name] = Activation(name, factory, like, paper, gated, compared, alias_of=same_as)
     for each in aliases:
         ACTIVATIONS[each] = Activation(each, factory, name, paper, gated, alias_of=name)
 
@@ -71,7 +75,7 @@ def available_activations() -> list[str]:
 
 
 def distinct_activations() -> list[str]:
-    """List every activation once: no aliases."""
+    """List every activation once: no aliases, and no other ways to compute the same."""
     return [each.name for each in ACTIVATIONS.values() if each.alias_of is None]
 
 
@@ -120,4 +124,4 @@ register("GELU_tanh", lambda: nn.GELU(approximate="tanh"), like="GELU", paper="a
 register("Swish", nn.SiLU, paper="arXiv 1710.05941", gated=True, compared=True)
 register("Mish", nn.Mish, paper="arXiv 1908.08681", gated=True, compared=True)
 register("GoLU", GoLU, aliases=["GoLUCUDA"], paper="arXiv 2502.03654", gated=True, compared=True)
-register("GoLU_output", partial(GoLU, keep="output"), like="GoLU", paper="arXiv 2502.03654", gated=True)
+register("GoLU_output", partial(GoLU, keep="output"), same_as="GoLU", paper="arXiv 2502.03654", gated=True)
