@@ -10,6 +10,8 @@ name of this package: import it by its name.
 from golu.activations import available_activations, get_activation_function, register
 from golu.functional import golu as golu
 from golu.functional import gompertz
+from golu.gated import GoGLU, golu_gate
+from golu.learned import TrainableGoLU
 from golu.modules import GoLU
 from golu.surgery import (
     find_activations,
@@ -21,10 +23,13 @@ from golu.surgery import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "GoGLU",
     "GoLU",
+    "TrainableGoLU",
     "available_activations",
     "find_activations",
     "get_activation_function",
+    "golu_gate",
     "gompertz",
     "register",
     "replace_activation_by_name",

@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import nn
 
+from golu.learned import TrainableGoLU
 from golu.modules import GoLU
 
 
@@ -124,4 +125,5 @@ register("GELU_tanh", lambda: nn.GELU(approximate="tanh"), like="GELU", paper="a
 register("Swish", nn.SiLU, paper="arXiv 1710.05941", gated=True, compared=True)
 register("Mish", nn.Mish, paper="arXiv 1908.08681", gated=True, compared=True)
 register("GoLU", GoLU, aliases=["GoLUCUDA"], paper="arXiv 2502.03654", gated=True, compared=True)
+register("TrainableGoLU", TrainableGoLU, same_as="GoLU", paper="arXiv 2502.03654", gated=True)
 register("GoLU_output", partial(GoLU, keep="output"), same_as="GoLU", paper="arXiv 2502.03654", gated=True)

@@ -58,7 +58,7 @@ def golu(x: Tensor, alpha: float | Tensor = 1.0, beta: float | Tensor = 1.0, gam
     y = kernels.call(x, alpha, beta, gamma, _apply)
     if y is not None:
         return y
-    if not _plain(x):
+    if not is_plain(x):
         return _seen(x, alpha, beta, gamma)
     if x.requires_grad and _is_grad_enabled():
         recorded: Tensor = _apply(x, alpha, beta, gamma)
@@ -82,7 +82,7 @@ def _mode_while_compiling() -> bool:
     return _function_modes() > 0 and torch._C._is_torch_function_mode_enabled()
 
 
-def _plain(x: Tensor) -> bool:
+def is_plain(x: Tensor) -> bool:
     """Tell whether x has memory of its own and nothing sees the operations: no transform, subclass, mode or trace."""
     return (
         type(x) in _PLAIN
@@ -167,7 +167,7 @@ def _backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) ->
     """Compute a gradient that is out of the ordinary."""
     if _is_compiling() or _is_grad_enabled() or _transformed(dy):  # create_graph, batched gradients
         return formula.backward(dy, x, alpha, beta, gamma)
-    return kernels.backward(dy, x, alpha, beta, gamma) if _plain(dy) else operator.backward(dy, x, alpha, beta, gamma)
+    return kernels.backward(dy, x, alpha, beta, gamma) if is_plain(dy) else operator.backward(dy, x, alpha, beta, gamma)
 
 
 # What torch's own `apply` methods check around these calls, golu() has checked; they cost as much as GoLU itself.
@@ -193,7 +193,12 @@ def golu_keeping_output(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma:
         TypeError: as for `golu`.
     """
     from_output.require_suitable(alpha, beta, gamma)
-    if _is_compiling() or has_torch_function_unary(x) or not _plain(x) or not (x.requires_grad and _is_grad_enabled()):
+    if (
+        _is_compiling()
+        or has_torch_function_unary(x)
+        or not is_plain(x)
+        or not (x.requires_grad and _is_grad_enabled())
+    ):
         return golu(x, alpha, beta, gamma)
     y: Tensor = _OutputKept.apply(x, alpha, beta, gamma)
     return y
@@ -214,7 +219,7 @@ class _OutputKept(torch.autograd.Function):
         y, packed = ctx.saved_tensors
         if y.stride() != ctx.stride:  # of hooks on saved tensors
             y = y.new_empty_strided(y.size(), ctx.stride).copy_(y)
-        seen = _is_compiling() or _is_grad_enabled() or _transformed(dy) or not _plain(dy)
+        seen = _is_compiling() or _is_grad_enabled() or _transformed(dy) or not is_plain(dy)
         if seen:  # create_graph, batched gradients
             dx = from_output.backward(dy, y, from_output.unpacked(packed, y), *ctx.parameters)
         else:

@@ -1,11 +1,13 @@
 """Provide GoLU as a torch.nn module."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from golu.from_output import require_suitable
 from golu.functional import check_parameters, golu, golu_keeping_output
+from golu.learned import NAMES, TrainableGoLU
 
 
 def check_keep(alpha: float, beta: float, gamma: float, keep: str) -> None:
@@ -25,6 +27,8 @@ class GoLU(nn.Module):
         beta: shifts the gate, to the right if above 1.
         gamma: the gate's growth rate.
         inplace: ignored; it is taken since builders of models pass it to any activation.
+        trainable: True, or the names of parameters that are learnt: then this makes a `TrainableGoLU`.
+        num_parameters, channel_dim: of that.
         keep: what the backward pass keeps: "input", or "output" and one bit an element. The next layer keeps the output
             anyway, so training takes the memory of ReLU. It takes positive alpha and gamma, and beta from 0.01 to 2.
 
@@ -32,6 +36,15 @@ class GoLU(nn.Module):
     """
 
     keep: str = "input"  # also of a module that an earlier version has pickled
+
+    def __new__(cls, *values: float, trainable: bool | Sequence[str] = False, keep: str = "input", **more: Any) -> Any:
+        """Make the module, or one whose parameters are learnt."""
+        if not trainable:
+            return super().__new__(cls)
+        if keep != "input":
+            raise ValueError(f'keep="{keep}" does not go with trainable parameters, whose gradients take the input')
+        more = {name: value for name, value in more.items() if name != "inplace"}
+        return TrainableGoLU(*values[:3], trainable=NAMES if trainable is True else tuple(trainable), **more)
 
     def __init__(
         self,
@@ -41,6 +54,9 @@ class GoLU(nn.Module):
         inplace: bool = False,
         *,
         keep: Literal["input", "output"] = "input",
+        trainable: bool | Sequence[str] = False,
+        num_parameters: int = 1,
+        channel_dim: int = 1,
     ) -> None:
         super().__init__()
         self.set_parameters(alpha, beta, gamma, keep)

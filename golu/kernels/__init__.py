@@ -23,7 +23,8 @@ def _too_much(*_: object) -> None:
 class Kernel(NamedTuple):
     """Hold forward(x, alpha, beta, gamma) and backward(dy, x, alpha, beta, gamma) for plain tensors, no autograd.
 
-    `call` and `call_backward` make all checks themselves: see the functions of this name below.
+    `call` and `call_backward` make all checks themselves: see the functions of this name below. The last four serve the
+    other forms of GoLU, and say by None or False that the formula has to.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Kernel(NamedTuple):
     call_backward: Callable[..., Tensor | None] = _too_much
     forward_keeping: Callable[..., tuple[Tensor, Tensor] | None] = _too_much
     backward_from_output: Callable[..., Tensor | None] = _too_much
+    gated: Callable[..., bool | None] = _too_much
+    learned: Callable[..., tuple[Tensor, Tensor | None] | None] = _too_much
 
 
 def _formula(reason: str) -> Kernel:
@@ -76,8 +79,12 @@ def _detect(device: str) -> Kernel:
         name, direct = f"C, {loaded.instruction_set}", loaded.extension
         reason = f"{loaded.path}, {loaded.threads}" + ("" if direct else ", through ctypes")
         calls = (direct.call, direct.backward) if direct else (_too_much, _too_much)
-        keeping = loaded.forward_keeping, loaded.backward_from_output
-        return Kernel(name, reason, loaded.forward, loaded.backward, *calls, *keeping)
+        return Kernel(name, reason, loaded.forward, loaded.backward, *calls)._replace(
+            forward_keeping=loaded.forward_keeping,
+            backward_from_output=loaded.backward_from_output,
+            gated=loaded.gated,
+            learned=loaded.learned,
+        )
     from golu.kernels import cuda
 
     return Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)

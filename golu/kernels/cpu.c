@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* log by its first symbol version, which every glibc has: the one that headers since 2.29 ask for would be the only
@@ -32,6 +33,11 @@ typedef struct {
 } Slopes;
 #define NEAREST 1e-10f /* the least square of a place: the derivative is never quite 0 */
 #define DEEPEST 88.5f  /* of ln(v_min / v) */
+
+/* What learned.h takes: a gate for each channel. */
+typedef struct {
+  float *alpha, *beta, *gamma, *lo, *hi;
+} Gates;
 
 /* ---- vectors of float on x86 ---- */
 
@@ -168,9 +174,19 @@ SCALAR_LOOP(avx512, f64, double, f64, f64_avx512, AVX512)
 
 typedef void Kept(const void *x, void *y, uint8_t *sides, int64_t n, float least, const Gate_f32 *, int unit);
 typedef void Slope(const void *dy, const void *y, const uint8_t *sides, void *dx, int64_t n, const Slopes *, int unit);
+typedef void Gated(const void *gate, const void *up, void *y, int64_t n, const Gate_f32 *, int unit);
+typedef void Gated_back(const void *dy, const void *gate, const void *up, void *dgate, void *dup, int64_t n,
+                        const Gate_f32 *, int unit);
+typedef void Learned_row(const void *dy, const void *x, void *dx, int64_t n, const Gate_f32 *, double sums[3]);
+typedef void Learned_columns(const void *dy, const void *x, void *y, int64_t rows, int64_t channels, const Gates *,
+                             double *sums); /* dy is NULL for forward */
 typedef struct { /* what is written for vectors only; NULL elsewhere */
   Kept *kept;
   Slope *slope;
+  Gated *gated;
+  Gated_back *gated_back;
+  Learned_row *learned_row;
+  Learned_columns *learned_columns;
 } Vectors;
 
 typedef struct {
@@ -179,7 +195,9 @@ typedef struct {
   Vectors vectors_f32, vectors_bf16, vectors_f16;
 } InstructionSet;
 
-#define VECTORS(isa, dtype) {kept_##dtype##_##isa, slope_##dtype##_##isa}
+#define VECTORS(isa, dtype)                                                                                   \
+  {kept_##dtype##_##isa,       slope_##dtype##_##isa,       gated_##dtype##_##isa,                            \
+   gated_back_##dtype##_##isa, learned_row_##dtype##_##isa, learned_columns_##dtype##_##isa}
 #define ALL_VECTORS(isa) VECTORS(isa, f32), VECTORS(isa, bf16), VECTORS(isa, f16)
 static const InstructionSet instruction_sets[] = {
 #ifdef HAVE_SIMD
@@ -235,7 +253,7 @@ typedef void Part(const void *work, int64_t begin, int64_t n);
 typedef struct {
   Part *part;
   const void *work;
-  int64_t n, share; /* elements, and those of a share */
+  int64_t n, share; /* units of work, and those of a share */
 } Shares;
 
 static void shares_of_a_thread(void *shares) {
@@ -245,16 +263,21 @@ static void shares_of_a_thread(void *shares) {
     s.part(s.work, i, s.n - i < s.share ? s.n - i : s.share);
 }
 
-/* Call part(work, begin, n) for shares of whole cache lines, of bits too, over n elements. */
-static void parallel(Part *part, const void *work, int64_t n, int threads) {
-  if (n > GRAIN && threads > 1 && openmp.parallel && !openmp.in_parallel()) {
-    const int64_t most = (n + GRAIN - 1) / GRAIN;
+/* Call part(work, begin, n) over n units, of which `grain` are worth a thread, in shares of a multiple of `whole`. */
+static void shared(Part *part, const void *work, int64_t n, int64_t grain, int64_t whole, int threads) {
+  if (n > grain && threads > 1 && openmp.parallel && !openmp.in_parallel()) {
+    const int64_t most = (n + grain - 1) / grain;
     if (threads > most) threads = (int)most;
-    Shares shares = {part, work, n, ((n + threads - 1) / threads + 511) / 512 * 512};
+    Shares shares = {part, work, n, ((n + threads - 1) / threads + whole - 1) / whole * whole};
     openmp.parallel(shares_of_a_thread, &shares, (unsigned)threads, 0);
   } else {
     part(work, 0, n);
   }
+}
+
+/* The same over n elements, in shares of whole cache lines, of bits too. */
+static void parallel(Part *part, const void *work, int64_t n, int threads) {
+  shared(part, work, n, GRAIN, 512, threads);
 }
 
 typedef struct {
@@ -289,6 +312,66 @@ static void part_of_kept(const void *work, int64_t begin, int64_t n) {
   const int64_t at = begin * w->size;
   if (w->dy) w->vectors.slope(w->dy + at, w->x + at, w->sides + begin / 8, w->y + at, n, w->slopes, w->unit);
   else w->vectors.kept(w->x + at, w->y + at, w->sides + begin / 8, n, w->least, w->gate, w->unit);
+}
+
+typedef struct {
+  Vectors vectors;
+  const char *dy, *gate, *up; /* dy is NULL for forward */
+  char *out, *dup;            /* y, or the gradient of the gate; and that of up */
+  int64_t size, columns;      /* bytes of an element, elements of a row */
+  const int64_t *strides;     /* from row to row, in elements: of dy, gate, up, out, dup */
+  const Gate_f32 *parameters;
+  int unit;
+} Gated_work;
+
+static void part_of_gated(const void *work, int64_t begin, int64_t n) {
+  const Gated_work *w = work;
+  while (n > 0) {
+    const int64_t row = begin / w->columns, column = begin % w->columns;
+    const int64_t count = n < w->columns - column ? n : w->columns - column;
+#define AT(pointer, index) (w->pointer + (row * w->strides[index] + column) * w->size)
+    if (w->dy)
+      w->vectors.gated_back(AT(dy, 0), AT(gate, 1), AT(up, 2), AT(out, 3), AT(dup, 4), count, w->parameters, w->unit);
+    else
+      w->vectors.gated(AT(gate, 1), AT(up, 2), AT(out, 3), count, w->parameters, w->unit);
+#undef AT
+    begin += count, n -= count;
+  }
+}
+
+enum { PIECE = 16384 }; /* elements, about, whose sums are made as one, whatever the number of threads */
+
+typedef struct {
+  Vectors vectors;
+  Loop *loop; /* forward of a row */
+  const char *dy, *x;
+  char *y;
+  int64_t size, rows, channels, inner; /* x is (rows, channels, inner) */
+  int64_t pieces_of_a_row, rows_of_a_piece;
+  const Gate_f32 *gate; /* of each channel, for rows */
+  const Gates *gates;   /* the same for columns, where inner is 1 */
+  double *sums;         /* of each piece */
+} Learned_work;
+
+static void part_of_learned_rows(const void *work, int64_t begin, int64_t n) {
+  const Learned_work *w = work;
+  for (int64_t piece = begin; piece < begin + n; piece++) {
+    const int64_t row = piece / w->pieces_of_a_row, start = piece % w->pieces_of_a_row * PIECE;
+    const int64_t count = w->inner - start < PIECE ? w->inner - start : PIECE, at = (row * w->inner + start) * w->size;
+    const Gate_f32 *gate = w->gate + row % w->channels;
+    if (w->dy) w->vectors.learned_row(w->dy + at, w->x + at, w->y + at, count, gate, w->sums + 3 * piece);
+    else w->loop(NULL, w->x + at, w->y + at, count, gate, 0);
+  }
+}
+
+static void part_of_learned_columns(const void *work, int64_t begin, int64_t n) {
+  const Learned_work *w = work;
+  for (int64_t piece = begin; piece < begin + n; piece++) {
+    const int64_t first = piece * w->rows_of_a_piece, at = first * w->channels * w->size;
+    const int64_t count = w->rows - first < w->rows_of_a_piece ? w->rows - first : w->rows_of_a_piece;
+    w->vectors.learned_columns(w->dy ? w->dy + at : NULL, w->x + at, w->y + at, count, w->channels, w->gates,
+                               w->sums ? w->sums + 3 * w->channels * piece : NULL);
+  }
 }
 
 /* ---- the interface: y and dx may be x or dy; parameters are alpha, beta, gamma, or NULL for 1 ----
@@ -350,3 +433,75 @@ ENTRY(f16, uint16_t, f32, F32)
 KEEPING(f32, float)
 KEEPING(bf16, uint16_t)
 KEEPING(f16, uint16_t)
+
+/* ---- the gated form: golu(gate) * up, by rows with strides; dy and dup are NULL for forward ---- */
+
+#define GATED(dtype, type)                                                                                          \
+  int golu_gated_##dtype(const void *dy, const void *gate_, const void *up, void *out, void *dup, int64_t rows,     \
+                         int64_t columns, const int64_t strides[5], const double *q, int threads) {                 \
+    const double alpha = q ? q[0] : 1, beta = q ? q[1] : 1, gamma = q ? q[2] : 1;                                   \
+    const Vectors vectors = chosen->vectors_##dtype;                                                                \
+    if (!vectors.gated || !gate_ || !up || !out || !takes(q)) return 1;                                             \
+    const Gate_f32 gate = GATE_OF(f32, F32);                                                                        \
+    const Gated_work work = {vectors, dy, gate_, up, out, dup, sizeof(type), columns, strides, &gate, !q};          \
+    parallel(part_of_gated, &work, rows * columns, threads);                                                        \
+    return 0;                                                                                                       \
+  }
+
+GATED(f32, float)
+GATED(bf16, uint16_t)
+GATED(f16, uint16_t)
+
+/* ---- learnt parameters: x is (rows, channels, inner), alpha, beta and gamma are q[0 .. channels), and so on ----
+ * With dy, y is dx, and `sums` gets dy * y / alpha, ... summed up: the gradients of alpha, beta and gamma. */
+
+static int learned(Vectors vectors, Loop *loop, Learned_work *w, const double *q, double *sums, int threads) {
+  const int64_t channels = w->channels, padded = channels + 16;
+  if (!vectors.learned_row || !w->x || !w->y || (w->dy && !sums)) return 1;
+  const int columns = w->inner == 1 && channels > 1;
+  w->vectors = vectors, w->loop = loop;
+  w->pieces_of_a_row = (w->inner + PIECE - 1) / PIECE;
+  w->rows_of_a_piece = channels < PIECE ? PIECE / channels : 1;
+  const int64_t pieces = columns ? (w->rows + w->rows_of_a_piece - 1) / w->rows_of_a_piece
+                                 : w->rows * channels * w->pieces_of_a_row;
+  const int64_t of_a_piece = columns ? 3 * channels : 3;
+  Gate_f32 *gate = malloc(channels * sizeof *gate);
+  float *values = calloc(5 * padded, sizeof *values);
+  w->sums = w->dy ? calloc(pieces * of_a_piece, sizeof *w->sums) : NULL;
+  int refused = !gate || !values || (w->dy && !w->sums);
+  const Gates gates = {values, values + padded, values + 2 * padded, values + 3 * padded, values + 4 * padded};
+  for (int64_t c = 0; c < channels && !refused; c++) {
+    const double alpha = q[c], beta = q[channels + c], gamma = q[2 * channels + c], given[3] = {alpha, beta, gamma};
+    if ((refused = !takes(given))) break;
+    const Gate_f32 of_channel = GATE_OF(f32, F32);
+    gate[c] = of_channel;
+    gates.alpha[c] = of_channel.alpha, gates.beta[c] = of_channel.beta, gates.gamma[c] = of_channel.gamma;
+    gates.lo[c] = of_channel.lo, gates.hi[c] = of_channel.hi;
+  }
+  if (!refused) {
+    w->gate = gate, w->gates = &gates;
+    const int64_t elements = columns ? w->rows_of_a_piece * channels : w->inner < PIECE ? w->inner : PIECE;
+    shared(columns ? part_of_learned_columns : part_of_learned_rows, w, pieces, GRAIN / (elements ? elements : 1) + 1, 1,
+           threads);
+    for (int64_t c = 0; w->dy && c < 3 * channels; c++) sums[c] = 0;
+    for (int64_t i = 0; w->dy && i < pieces; i++)
+      for (int64_t k = 0; k < of_a_piece; k++)
+        sums[columns ? k : k * channels + i / w->pieces_of_a_row % channels] += w->sums[i * of_a_piece + k];
+    for (int64_t c = 0; w->dy && c < 3 * channels; c++) sums[c] /= q[c];
+  }
+  free(gate), free(values), free(w->sums);
+  return refused;
+}
+
+#define LEARNED(dtype, type)                                                                                        \
+  int golu_learned_##dtype(const void *dy, const void *x, void *y, int64_t rows, int64_t channels, int64_t inner,   \
+                           const double *q, double *sums, int threads) {                                            \
+    Learned_work work = {0};                                                                                        \
+    work.dy = dy, work.x = x, work.y = y, work.size = sizeof(type);                                                 \
+    work.rows = rows, work.channels = channels, work.inner = inner;                                                 \
+    return learned(chosen->vectors_##dtype, chosen->dtype, &work, q, sums, threads);                                \
+  }
+
+LEARNED(f32, float)
+LEARNED(bf16, uint16_t)
+LEARNED(f16, uint16_t)

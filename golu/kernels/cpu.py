@@ -4,7 +4,7 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,14 @@ class CPUKernel:
             backward = getattr(library, f"golu_backward_from_output_{_DTYPES[dtype]}")
             backward.argtypes = [pointer, pointer, pointer, pointer, size, pointer, count, count]
             self._keeping[dtype] = forward, backward
+        self._gated: dict[torch.dtype, Callable[..., int]] = {}
+        self._learned: dict[torch.dtype, Callable[..., int]] = {}
+        for dtype in self._keeping:
+            gated = getattr(library, f"golu_gated_{_DTYPES[dtype]}")
+            gated.argtypes = [*[pointer] * 5, size, size, pointer, pointer, count]
+            learned = getattr(library, f"golu_learned_{_DTYPES[dtype]}")
+            learned.argtypes = [pointer, pointer, pointer, size, size, size, pointer, pointer, count]
+            self._gated[dtype], self._learned[dtype] = gated, learned
 
     def forward(self, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
         done = self.extension.forward(x, alpha, beta, gamma) if self.extension else None
@@ -112,6 +120,36 @@ class CPUKernel:
         pointers = dy.data_ptr(), y.data_ptr(), packed.data_ptr(), dx.data_ptr()
         refused = run[1](*pointers, y.numel(), _slopes(alpha, beta, gamma, self.instruction_set), unit, _threads(y))
         return None if refused else dx
+
+    def gated(self, tensors: Sequence[Tensor | None], alpha: float, beta: float, gamma: float) -> bool:
+        """Run the gated form on dy, gate, up, out and dup, all (rows, columns) with neighbours in a row; dy, dup: None.
+
+        Returns whether it was served; if not, the formula serves.
+        """
+        gate = tensors[1]
+        assert gate is not None
+        run = self._gated.get(gate.dtype)
+        if run is None or any(each is not None and (each.dtype is not gate.dtype or each.is_neg()) for each in tensors):
+            return False
+        strides = (ctypes.c_int64 * 5)(*(0 if each is None else each.stride(0) for each in tensors))
+        pointers = (None if each is None else each.data_ptr() for each in tensors)
+        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        return not run(*pointers, *gate.shape, strides, parameters, _threads(gate))
+
+    def learned(self, dy: Tensor | None, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor | None] | None:
+        """Run GoLU with learnt parameters, float64 (3, channels), on x of (rows, channels, inner), contiguous.
+
+        Returns the value and None, or with dy the gradients of x and of the parameters; None: the formula serves.
+        """
+        run = self._learned.get(x.dtype)
+        if run is None or x.is_neg() or (dy is not None and (dy.dtype is not x.dtype or dy.is_neg())) or not x.numel():
+            return None
+        out = _empty_like(x)
+        sums = None if dy is None else _empty_like(parameters)
+        pointers = (None if each is None else each.data_ptr() for each in (dy, x, out))
+        of_sums = None if sums is None else sums.data_ptr()
+        refused = run(*pointers, *x.shape, parameters.data_ptr(), of_sums, _threads(x))
+        return None if refused else (out, sums)
 
 
 def _threads(x: Tensor) -> int:

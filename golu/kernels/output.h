@@ -86,18 +86,8 @@ INLINE FLOATS NAME(slope_of_output)(FLOATS dy, FLOATS y, NAME(Sides) right, cons
   return dy * (unit ? slope : s->alpha * slope);
 }
 
-#if WIDTH == 16 /* as the attributes of the loops in cpu.c, measured: a tenth faster */
-#define TUNED __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,tune=icelake-server"), optimize("sched-pressure")))
-#else
-#define TUNED __attribute__((target("avx2,fma,f16c"), optimize("sched-pressure")))
-#endif
-#ifdef __clang__
-#undef TUNED
-#define TUNED
-#endif
-
 #define OUTPUT_LOOPS(dtype, type, forward, half)                                                                    \
-  INLINE void NAME(kept_block_##dtype)(const type *x, type *y, uint8_t *sides, float least, const Gate_f32 *p, \
+  INLINE void NAME(kept_block_##dtype)(const type *x, type *y, uint8_t *sides, float least, const NAME(Lanes) *p, \
                                        int unit) {                                                            \
     const FLOATS zero = {0};                                                                                  \
     FLOATS v[4];                                                                                              \
@@ -111,14 +101,14 @@ INLINE FLOATS NAME(slope_of_output)(FLOATS dy, FLOATS y, NAME(Sides) right, cons
     const type *x = x_;                                                                                       \
     type *y = y_, rest[BLOCK] = {0};                                                                          \
     uint8_t rest_sides[BLOCK / 8];                                                                            \
-    const Gate_f32 p = *gate;                                                                                 \
+    const NAME(Lanes) lanes = NAME(spread)(gate), *p = &lanes;                                                \
     const int64_t whole = n / BLOCK * BLOCK, left = n - whole;                                                \
     if (unit)                                                                                                 \
-      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, &p, 1); \
+      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, p, 1); \
     else                                                                                                      \
-      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, &p, 0); \
+      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, p, 0); \
     memcpy(rest, x + whole, left * sizeof(type));                                                             \
-    NAME(kept_block_##dtype)(rest, rest, rest_sides, least, &p, unit);                                        \
+    NAME(kept_block_##dtype)(rest, rest, rest_sides, least, p, unit);                                         \
     memcpy(y + whole, rest, left * sizeof(type));                                                             \
     memcpy(sides + whole / 8, rest_sides, (left + 7) / 8);                                                    \
   }                                                                                                           \
@@ -162,4 +152,3 @@ OUTPUT_LOOPS(f16, uint16_t, vector_forward_half, 1)
 #undef LOG_TAIL
 #undef LOG_TAIL_HALF
 #undef OUTPUT_LOOPS
-#undef TUNED

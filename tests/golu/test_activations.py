@@ -35,9 +35,10 @@ EXPECTED: dict[str, Callable[[Tensor], Tensor]] = {
     "Mish": lambda x: x * torch.tanh(F.softplus(x)),
     "GoLU": _golu,
     "GoLUCUDA": _golu,
+    "TrainableGoLU": _golu,
     "GoLU_output": _golu,
 }
-GOLU = {"GoLU", "GoLUCUDA", "GoLU_output"}
+GOLU = {"GoLU", "GoLUCUDA", "TrainableGoLU", "GoLU_output"}
 
 
 def test_the_names_are_these() -> None:

@@ -15,7 +15,9 @@ from golu.kernels import cpu
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = Path(cpu.__file__).with_name("_cpu.so")
-KERNEL = {f"golu/kernels/{name}" for name in ("cpu.c", "extension.c", "gate.h", "simd.h", "output.h")}
+KERNEL = {
+    f"golu/kernels/{name}" for name in ("cpu.c", "extension.c", "gate.h", "simd.h", "output.h", "gated.h", "learned.h")
+}
 
 
 def build(tmp_path: Path, kind: str, compiler: str) -> Path:

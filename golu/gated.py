@@ -1,0 +1,179 @@
+"""Provide the gated form of GoLU, golu(gate) * up, and the MLP of language models that is made of it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from golu import formula, kernels, operator
+from golu.functional import check_parameters, is_plain
+
+_Parameters = tuple[float, float, float]
+
+
+def golu_gate(gate: Tensor, up: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
+    """Return golu(gate) * up, rounded once, by one kernel forward and one backward; only gate and up are kept.
+
+    Args:
+        gate, up: float16, bfloat16, float32 or float64, of the same shape, dtype and device; halves of one tensor are
+            read where they are.
+        alpha, beta, gamma: as for `golu`.
+
+    Returns:
+        A contiguous tensor of their shape and dtype.
+
+    Raises:
+        ValueError: shapes, dtypes or devices differ, or a parameter is NaN or infinite.
+        TypeError: they are not tensors of one of these dtypes.
+    """
+    _require_fitting(gate, up)
+    check_parameters(alpha, beta, gamma)
+    plain = not torch.compiler.is_compiling() and is_plain(gate) and is_plain(up) and not operator.transformed()
+    if not plain:
+        return _by_formula(gate, up, alpha, beta, gamma)
+    if torch.is_grad_enabled() and (gate.requires_grad or up.requires_grad):
+        y: Tensor = _Gated.apply(gate, up, alpha, beta, gamma)
+        return y
+    return _forward(gate, up, (alpha, beta, gamma))
+
+
+def _require_fitting(gate: object, up: object) -> None:
+    for each in (gate, up):
+        if not isinstance(each, Tensor):
+            raise TypeError(f"golu_gate takes two tensors, not {type(each).__name__}")
+    assert isinstance(gate, Tensor) and isinstance(up, Tensor)
+    for what, ours, theirs in (
+        ("shape", tuple(gate.shape), tuple(up.shape)),
+        ("dtype", gate.dtype, up.dtype),
+        ("device", gate.device, up.device),
+    ):
+        if ours != theirs:
+            raise ValueError(f"gate and up have to have the same {what}, got {ours} and {theirs}")
+
+
+def _by_formula(gate: Tensor, up: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
+    if gate.dtype in (torch.float16, torch.bfloat16):  # rounded once, as the kernel does
+        return (formula.golu(gate.float(), alpha, beta, gamma) * up.float()).to(gate.dtype)
+    return formula.golu(gate, alpha, beta, gamma) * up
+
+
+def _rows(x: Tensor) -> Tensor:
+    """View x as (rows, columns) with neighbours in a row; a copy where that takes one."""
+    columns = x.shape[-1] if x.ndim else 1
+    if x.ndim and (x.stride(-1) == 1 or columns == 1):
+        try:
+            return x.view(-1, columns)
+        except RuntimeError:  # its rows are not at equal distances
+            pass
+    return x.reshape(-1, columns).contiguous()
+
+
+def _forward(gate: Tensor, up: Tensor, parameters: _Parameters) -> Tensor:
+    if gate.numel():
+        out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
+        tensors = (None, _rows(gate), _rows(up), _rows(out), None)
+        if kernels.kernel_for(gate.device.type).gated(tensors, *parameters):
+            return out
+    return _by_formula(gate, up, *parameters)
+
+
+def _backward(dy: Tensor, gate: Tensor, up: Tensor, parameters: _Parameters) -> tuple[Tensor, Tensor]:
+    """Return the gradients of gate and up, in new memory."""
+    if gate.numel() and dy.dtype == gate.dtype and not torch.is_grad_enabled() and is_plain(dy):
+        dgate, dup = (torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) for _ in range(2))
+        tensors = tuple(map(_rows, (dy, gate, up, dgate, dup)))
+        if kernels.kernel_for(gate.device.type).gated(tensors, *parameters):
+            return dgate, dup
+    wide = torch.float32 if gate.dtype in (torch.float16, torch.bfloat16) else gate.dtype
+    d, g, u = dy.to(wide), gate.to(wide), up.to(wide)
+    dgate = formula.backward(d * u, g, *parameters).to(gate.dtype)
+    return dgate, (d * formula.golu(g, *parameters)).to(up.dtype)
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, *parameters: float) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        ctx.parameters = parameters
+        return _forward(gate, up, ctx.parameters)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up = ctx.saved_tensors
+        return *_backward(dy, gate, up, ctx.parameters), None, None, None
+
+
+class _GatedDown(torch.autograd.Function):
+    """Compute linear(golu(gate) * up), keeping gate and up; the product is computed again for the weight's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, weight: Tensor, bias: Tensor | None, *parameters: float) -> Tensor:
+        ctx.save_for_backward(gate, up, weight)
+        ctx.parameters = parameters
+        return F.linear(_forward(gate, up, ctx.parameters), weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up, weight = ctx.saved_tensors
+        product = golu_gate(gate, up, *ctx.parameters)
+        rows = dy.flatten(0, -2)
+        dweight = rows.t() @ product.flatten(0, -2) if ctx.needs_input_grad[2] else None
+        dbias = rows.sum(0) if ctx.needs_input_grad[3] else None
+        return *_backward(dy @ weight, gate, up, ctx.parameters), dweight, dbias, None, None, None
+
+
+class GoGLU(nn.Module):
+    """Apply down_proj(golu(gate_proj(x)) * up_proj(x)), the MLP of Llama-like models with GoLU in place of SiLU.
+
+    Args:
+        in_features: size of the last dimension, of input and output.
+        hidden_features: size of what is gated.
+        bias: whether the three projections have biases.
+        recompute: whether the product is computed again in the backward pass, not kept: with it, gate and up are all
+            that is kept of the hidden size, beside the input.
+        alpha, beta, gamma: of GoLU.
+
+    Shape: (*, in_features) to the same. The projections are named as Llama's are, so that its weights load.
+
+    Raises:
+        ValueError: a parameter of GoLU is NaN or infinite.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        hidden_features: int,
+        *,
+        bias: bool = False,
+        recompute: bool = False,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_parameters(alpha, beta, gamma)
+        self.gate_proj = nn.Linear(in_features, hidden_features, bias=bias)
+        self.up_proj = nn.Linear(in_features, hidden_features, bias=bias)
+        self.down_proj = nn.Linear(hidden_features, in_features, bias=bias)
+        self.recompute, self.parameters_of_golu = recompute, (float(alpha), float(beta), float(gamma))
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        if self.recompute and self._alone(gate):
+            weight, bias = self.down_proj.weight, self.down_proj.bias
+            y: Tensor = _GatedDown.apply(gate, up, weight, bias, *self.parameters_of_golu)
+            return y
+        product: Tensor = self.down_proj(golu_gate(gate, up, *self.parameters_of_golu))
+        return product
+
+    @staticmethod
+    def _alone(gate: Tensor) -> bool:
+        """Tell whether nothing sees or casts the operations; where something does, the parts are computed singly."""
+        autocast = torch.is_autocast_enabled(gate.device.type)
+        seen = torch.compiler.is_compiling() or operator.transformed() or not is_plain(gate)
+        return gate.ndim > 1 and not (autocast or seen)
+
+    def extra_repr(self) -> str:
+        alpha, beta, gamma = self.parameters_of_golu
+        return f"recompute={self.recompute}, alpha={alpha:g}, beta={beta:g}, gamma={gamma:g}"
