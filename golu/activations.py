@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from golu.modules import GoLU
+from golu.neighbours import AGLU, ReLU2, TeLU, xIELU
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,7 @@ register("GELU_tanh", lambda: nn.GELU(approximate="tanh"), like="GELU", paper="a
 register("Swish", nn.SiLU, paper="arXiv 1710.05941", gated=True, compared=True)
 register("Mish", nn.Mish, paper="arXiv 1908.08681", gated=True, compared=True)
 register("GoLU", GoLU, aliases=["GoLUCUDA"], paper="arXiv 2502.03654", gated=True, compared=True)
+register("ReLU2", ReLU2, like="ReLU", paper="arXiv 2109.08668")
+register("TeLU", TeLU, like="Mish", paper="arXiv 2412.20269", gated=True)
+register("xIELU", xIELU, like="ELU", paper="arXiv 2411.13010")
+register("AGLU", AGLU, like="GoLU", paper="arXiv 2407.08567", gated=True)

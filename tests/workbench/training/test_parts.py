@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from golu import get_activation_function
 from workbench.cli.errors import UserError
 from workbench.training.optimizers import OPTIMIZERS, make_optimizer
 from workbench.training.sampling import Sampling
@@ -88,7 +89,9 @@ def test_tables_of_rates():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimisers_leave_vectors_undecayed_if_asked(name):
-    net = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3))
+    """What activations learn is among them."""
+    learned = [get_activation_function(each) for each in ("PReLU", "xIELU", "AGLU")]
+    net = nn.Sequential(nn.Linear(6, 16), *learned, nn.Linear(16, 3))
     before = copy.deepcopy(net)
     optimizer = make_optimizer(name, net, lr=0.1, weight_decay=0.5, momentum=0.0, vector_weight_decay=0.0)
     for each in net.parameters():
