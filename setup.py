@@ -90,7 +90,13 @@ extension = ["golu/kernels/extension.c"] if limited and (INCLUDE / "Python.h").e
 kernel = Extension(
     "golu.kernels._cpu",
     sources=["golu/kernels/cpu.c", *extension],
-    depends=["golu/kernels/gate.h", "golu/kernels/simd.h", "golu/kernels/output.h", "golu/kernels/gated.h", "golu/kernels/learned.h"],
+    depends=[
+        "golu/kernels/gate.h",
+        "golu/kernels/simd.h",
+        "golu/kernels/output.h",
+        "golu/kernels/gated.h",
+        "golu/kernels/learned.h",
+    ],
     optional=True,
 )
 setup(

@@ -10,7 +10,8 @@ python -m benchmarks.evidence texts        Python's help texts, a small GPT; an 
 python -m benchmarks.evidence scenes       digits on photographs, a small Faster R-CNN; two hours
 
 The runs are stored in --results, where the same command resumes; their numbers are copied to --output, from which
-python -m tasks.report makes its tables. ReLU² and TeLU are registered here as a user would register them.
+python -m tasks.report makes its tables. The stored ones are of ReLU² and TeLU as a user had registered them,
+relu(x).square() and x * tanh(exp(x)); golu.neighbours has them since.
 """
 
 import argparse
@@ -18,35 +19,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
 from benchmarks import report
-from golu import register
 from tasks.compare.__main__ import main as compare
 from workbench.cli.arguments import one_of, positive_int
 from workbench.cli.errors import run
 
 KEPT = ("results_*.json", "results.json", "tuning.json", "table.md")
 
-
-class ReLU2(nn.Module):
-    """Compute the square of ReLU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(x).square()
-
-
-class TeLU(nn.Module):
-    """Compute x * tanh(exp(x))."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.tanh(torch.exp(x))
-
-
-if __name__ in ("__main__", "__mp_main__"):  # the second is a process of --jobs; who imports this gets no new names
-    register("ReLU2", ReLU2, paper="arXiv 2109.08668")
-    register("TeLU", TeLU, paper="arXiv 2412.20269")
 
 ACTIVATIONS = ["ReLU", "GELU", "Swish", "Mish", "GoLU", "ReLU2", "TeLU"]
 _CLOTHES = "--dataset fashion_mnist --limit-val 2000"

@@ -9,6 +9,7 @@ from torch import nn
 
 from golu.learned import TrainableGoLU
 from golu.modules import GoLU
+from golu.neighbours import AGLU, ReLU2, TeLU, xIELU
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,13 @@ def get_activation_function(activation: str) -> nn.Module:
     return known.factory()
 
 
+def learned_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """List the parameters of a model that its activations learn, of those registered here."""
+    kinds = {type(module) for each in ACTIVATIONS.values() if [*(module := each.factory()).parameters()]}
+    found = [own for module in model.modules() if type(module) in kinds for own in module.parameters()]
+    return list(dict.fromkeys(found))
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say in one line that a name is not among the known ones: the closest match, then all of them."""
     by_lower = {each.lower(): each for each in known}
@@ -127,3 +135,7 @@ register("Mish", nn.Mish, paper="arXiv 1908.08681", gated=True, compared=True)
 register("GoLU", GoLU, aliases=["GoLUCUDA"], paper="arXiv 2502.03654", gated=True, compared=True)
 register("TrainableGoLU", TrainableGoLU, same_as="GoLU", paper="arXiv 2502.03654", gated=True)
 register("GoLU_output", partial(GoLU, keep="output"), same_as="GoLU", paper="arXiv 2502.03654", gated=True)
+register("ReLU2", ReLU2, like="ReLU", paper="arXiv 2109.08668")
+register("TeLU", TeLU, like="Mish", paper="arXiv 2412.20269", gated=True)
+register("xIELU", xIELU, like="ELU", paper="arXiv 2411.13010")
+register("AGLU", AGLU, like="GoLU", paper="arXiv 2407.08567", gated=True)

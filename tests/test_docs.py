@@ -83,7 +83,7 @@ def test_every_public_name_has_an_entry(site) -> None:
     pages, out = site
     entries = pages[out / "docs/api/golu.html"].ids
     assert {f"golu.{name}" for name in [*golu.__all__, "golu"]} <= entries
-    assert "golu.jax.golu" in entries
+    assert {"golu.jax.golu", *(f"golu.neighbours.{name}" for name in ("ReLU2", "TeLU", "xIELU", "AGLU"))} <= entries
     contracts = {"training.task.Task", "training.metrics.Metric", "cli.settings.setting", "cli.errors.UserError"}
     contracts |= {"training.program.TrainingProgram", "training.runs.StoredRun"}
     assert {f"workbench.{name}" for name in contracts} <= pages[out / "docs/api/workbench.html"].ids

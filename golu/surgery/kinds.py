@@ -9,11 +9,16 @@ from torch import nn
 
 from golu.functional import golu
 from golu.modules import GoLU
+from golu.neighbours import AGLU, ReLU2, TeLU, xIELU
 
 _NO_ACTIVATIONS = {"MultiheadAttention", "Softmin", "Softmax", "Softmax2d", "LogSoftmax"}
+# activations that call other activations' functions
+COMPOSED: dict[str, type[nn.Module]] = {"ReLU2": ReLU2, "TeLU": TeLU, "xIELU": xIELU, "AGLU": AGLU}
 CLASSES: dict[str, type[nn.Module]] = {
-    name: getattr(nn, name) for name in nn.modules.activation.__all__ if name not in _NO_ACTIVATIONS
-} | {"GoLU": GoLU}
+    **{name: getattr(nn, name) for name in nn.modules.activation.__all__ if name not in _NO_ACTIVATIONS},
+    "GoLU": GoLU,
+    **COMPOSED,
+}
 
 
 def _name(cls: type) -> str:

@@ -23,13 +23,14 @@ _KNOWN: dict[str, Callable[[Tensor], Tensor]] = {
 
 @functools.cache
 def _known_values() -> dict[str, Tensor]:
-    makers = {label: cls() for label, cls in CLASSES.items() if label not in ("GLU", "PReLU", "RReLU", "Threshold")}
+    others = ("GLU", "PReLU", "RReLU", "Threshold", "xIELU", "AGLU")  # random, with parameters, or in need of arguments
+    makers = {label: cls() for label, cls in CLASSES.items() if label not in others}
     with torch.no_grad():
         return {label: function(_PROBE) for label, function in (makers | _KNOWN).items()}
 
 
 def module_label(module: nn.Module) -> str | None:
-    """Name the activation that a module is: by its class if it is torch's own, else by what it computes.
+    """Name the activation that a module is: by its class if it is torch's or this package's, else by what it computes.
 
     Computing means: a module of another class, without parameters, buffers and children, is shown some numbers. One
     that calls the function of that name, as F.relu, is left to those who look for calls.

@@ -11,7 +11,7 @@ from torch import nn
 
 from golu.activations import ACTIVATIONS, get_activation_function, unknown_name
 from golu.surgery.interception import class_to_be, intercept, intercepted
-from golu.surgery.kinds import CLASSES, is_bare, original_class
+from golu.surgery.kinds import CLASSES, COMPOSED, is_bare, original_class
 from golu.surgery.observation import Observation, observe
 from golu.surgery.recognition import module_label
 from golu.surgery.report import FunctionalCall, find_activations, functional_calls
@@ -108,7 +108,7 @@ def _interceptions(
     plan = []
     for module in model.modules():
         cls = original_class(module)
-        changes = cls not in CLASSES.values() and _may_change(module)
+        changes = (cls not in CLASSES.values() or cls in COMPOSED.values()) and _may_change(module)
         if module in replaced or not changes or not may_call(module, cls, old.labels):
             continue
         if isinstance(module, keep) or module_label(module) is not None:  # an activation of another kind, say
@@ -137,7 +137,8 @@ def _leave_alone(new: nn.Module) -> None:
     """Let what a new activation calls be what it says: ReLU squared calls F.relu."""
     for module in new.modules():
         cls = original_class(module)
-        if not cls.__module__.startswith(("torch.", "golu.")) and _may_change(module):
+        ours = cls.__module__.startswith(("torch.", "golu.")) and cls not in COMPOSED.values()
+        if not ours and _may_change(module):
             intercept(module, class_to_be(module), {})
 
 

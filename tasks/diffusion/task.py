@@ -21,6 +21,7 @@ from workbench.cli.errors import UserError
 from workbench.output.pictures import grid, save_picture
 from workbench.training.launch import Machine, chosen_device, process_count, sum_over_processes, to_device
 from workbench.training.metrics import Metric
+from workbench.training.optimizers import make_optimizer
 from workbench.training.runs import StoredRun
 from workbench.training.sampling import Sampling
 from workbench.training.schedules import tabulate
@@ -102,9 +103,7 @@ class Diffusion(FileTask):
         return to_device(build_unet(self.settings, self.channels, activation), self.device)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        return torch.optim.AdamW(
-            model.parameters(), self.settings.lr, weight_decay=self.settings.weight_decay, fused=True
-        )
+        return make_optimizer("adamw", model, self.settings.lr, self.settings.weight_decay)
 
     def rates(self, steps_per_epoch: int) -> list[float]:
         steps = self.epochs * steps_per_epoch

@@ -21,6 +21,7 @@ PREFIX = "transformer."
 # what transformers calls an activation
 ACTIVATIONS = {
     "GoLU": "golu", "GELU": "gelu", "GELU_tanh": "gelu_new", "ReLU": "relu", "Swish": "silu", "Mish": "mish",
+    "ReLU2": "relu2",
 }  # fmt: skip
 
 

@@ -43,4 +43,8 @@ FORMULA = {
     "Swish": lambda x: x * sigmoid(x),
     "Mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
     "GoLU": golu,
+    "ReLU2": lambda x: max(x, 0) ** 2,
+    "TeLU": lambda x: x * math.tanh(math.exp(x)),
+    "xIELU": lambda x: 0.5 * x + (0.8 * x * x if x > 0 else 0.8 * (math.expm1(x) - x)),
+    "AGLU": lambda x: x / (1 + math.exp(-x / 2) / 2) ** 2,
 }

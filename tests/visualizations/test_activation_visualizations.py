@@ -12,7 +12,9 @@ from visualizations.shared.program import column, names_in
 
 SLOPES_AT_0 = {"ReLU": (0, 1), "LeakyReLU": (0.01, 1), "PReLU": (0.25, 1), "GoLU": (1 / math.e, 1 / math.e)}
 SLOPES_AT_0 |= {"SELU": (SELU_SCALE * SELU_ALPHA, SELU_SCALE), "ELU": (1, 1), "GELU": (0.5, 0.5), "Mish": (0.6, 0.6)}
+SLOPES_AT_0 |= {"ReLU2": (0, 2e-9), "TeLU": (math.tanh(1),) * 2, "AGLU": (4 / 9, 4 / 9), "xIELU": (0.5, 0.5)}
 MINIMA = {"GELU": -0.16997, "GELU_tanh": -0.17004, "Swish": -0.278465, "Mish": -0.308843, "GoLU": -0.0972601}
+MINIMA |= {"TeLU": -0.353286, "xIELU": -0.205751, "AGLU": -0.362033}
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@
 
 One panel an activation: the function f(x) solid, its derivative f'(x) dashed, on the same axes in every panel. In each
 panel stand the slope at 0 (left of 0 | right of 0 where they differ) and the minimum, where f has one at a finite x,
-with a dot. Of the fifteen, GELU (and its approximation by tanh), Swish, Mish and GoLU have such a minimum;
-GoLU's, -0.0973, is the least deep. The others never decrease. PReLU's slope on the left is learnt; 0.25 is where it
-starts.
+with a dot. Of the nineteen, GELU (and its approximation by tanh), Swish, Mish, GoLU, TeLU, xIELU and AGLU have such a
+minimum; GoLU's, -0.0973, is the least deep. The others never decrease. What PReLU (its slope on the left), xIELU and
+AGLU learn is drawn as it starts.
 
-Source: textbook definitions, as PyTorch has them; GoLU is x * exp(-exp(-x)) (arXiv 2502.03654). The picture is ours.
+Source: textbook definitions, as PyTorch has them; GoLU is x * exp(-exp(-x)) (arXiv 2502.03654), ReLU2, TeLU, xIELU and
+AGLU are of arXiv 2109.08668, 2412.20269, 2411.13010 and 2407.08567. The picture is ours.
 """
 
 import numpy as np

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from golu.activations import learned_parameters
+
 Groups = Iterable[dict[str, Any]]
 
 # name -> (parameter groups, lr, momentum) -> optimiser; the names mean what they do in torchvision's reference training
@@ -32,8 +34,10 @@ def make_optimizer(
     """Make one of `OPTIMIZERS` for all parameters that are trained.
 
     Args:
-        vector_weight_decay: that of biases, norms and what an activation learns; None: as all others.
+        vector_weight_decay: that of biases and norms; None: as all others.
         norm_weight_decay: that of norms alone; None: as all others.
+
+    What activations learn has none: it would pull them to where they began, or to another function.
     """
     if norm_weight_decay is not None:
         return OPTIMIZERS[name](norm_groups(model, weight_decay, norm_weight_decay), lr, momentum)
@@ -42,23 +46,27 @@ def make_optimizer(
 
 
 def norm_groups(model: nn.Module, weight_decay: float, norm_weight_decay: float) -> list[dict[str, Any]]:
-    """Group the parameters that are trained: those of norms, and all others."""
+    """Group the parameters that are trained: those of norms, all others, and what activations learn, undecayed."""
     norms = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
     of_norms = {id(own) for each in model.modules() if isinstance(each, norms) for own in each.parameters()}
-    trained = [each for each in model.parameters() if each.requires_grad]
-    groups = [
-        {"params": [each for each in trained if id(each) in of_norms], "weight_decay": norm_weight_decay},
-        {"params": [each for each in trained if id(each) not in of_norms], "weight_decay": weight_decay},
-    ]
-    return [group for group in groups if group["params"]]
+    return _groups(model, lambda each: id(each) in of_norms, norm_weight_decay, weight_decay)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, vector_weight_decay: float) -> list[dict[str, Any]]:
-    """Group the parameters that are trained: matrices and kernels, and vectors and scalars."""
+    """Group the parameters that are trained: matrices and kernels, vectors, and what activations learn, undecayed."""
+    return _groups(model, lambda each: each.ndim >= 2, weight_decay, vector_weight_decay)
+
+
+def _groups(
+    model: nn.Module, first: Callable[[nn.Parameter], bool], of_first: float, of_others: float
+) -> list[dict[str, Any]]:
+    of_activations = {id(each) for each in learned_parameters(model)}
     trained = [each for each in model.parameters() if each.requires_grad]
+    others = [each for each in trained if id(each) not in of_activations]
     groups = [
-        {"params": [each for each in trained if each.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [each for each in trained if each.ndim < 2], "weight_decay": vector_weight_decay},
+        {"params": [each for each in others if first(each)], "weight_decay": of_first},
+        {"params": [each for each in others if not first(each)], "weight_decay": of_others},
+        {"params": [each for each in trained if id(each) in of_activations], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

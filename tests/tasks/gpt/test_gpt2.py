@@ -29,7 +29,7 @@ def trained(program, text, folder, *more):
     return path
 
 
-@pytest.mark.parametrize("activation", ["GoLU", "GELU"])
+@pytest.mark.parametrize("activation", ["GoLU", "GELU", "ReLU2"])
 def test_exported_it_gives_the_same_logits_and_tokens(program, text, tmp_path, activation):
     path = trained(program, text, tmp_path / "results", "--activation", activation)
     code, out, err = program(export, path, "--output", tmp_path / "exported")

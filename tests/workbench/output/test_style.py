@@ -17,7 +17,8 @@ LINES = {
     "ReLU": (BLUE, "-"), "GELU": (GREEN, "-"), "Swish": (ORANGE, "-"), "Mish": (PURPLE, "-"), "GoLU": (VERMILLION, "-"),
     "ELU": (SKY, "-"), "Tanh": (BLACK, "-"), "Sigmoid": (GREY, "-"), "LeakyReLU": (BLUE, "--"), "PReLU": (BLUE, ":"),
     "GELU_tanh": (GREEN, "--"), "GoLUCUDA": (VERMILLION, "--"), "SELU": (SKY, "--"), "CELU": (SKY, ":"),
-    "Softsign": (BLACK, "--"), "Softplus": (GREY, "--"),
+    "Softsign": (BLACK, "--"), "Softplus": (GREY, "--"), "ReLU2": (BLUE, "-."), "TeLU": (PURPLE, "--"),
+    "xIELU": (SKY, "-."), "AGLU": (VERMILLION, ":"),
 }  # fmt: skip
 
 
@@ -26,15 +27,15 @@ def test_the_lines_of_the_figures_that_are_stored():
 
 
 def test_names_that_are_not_registered_look_like_no_other():
-    looks = [line_of(name) for name in ("ReLU2", "TeLU", *available_activations())]
-    assert len(set(looks)) == len(looks) and line_of("TeLU") == looks[1]
+    looks = [line_of(name) for name in ("Snake", "Smish", *available_activations())]
+    assert len(set(looks)) == len(looks) and line_of("Smish") == looks[1]
 
 
 @patch.dict(ACTIVATIONS)
 def test_a_variant_has_its_originals_colour():
-    register("Bent", nn.ReLU, like="Mish", aliases=["Bent2"])
+    register("Bent", nn.ReLU, like="Swish", aliases=["Bent2"])
     register("MoreBent", nn.ReLU, like="Bent")
-    assert {line_of(name)[0] for name in ("Bent", "Bent2", "MoreBent")} == {PURPLE}
+    assert {line_of(name)[0] for name in ("Bent", "Bent2", "MoreBent")} == {ORANGE}
 
 
 @pytest.mark.parametrize("compared", [False, True])

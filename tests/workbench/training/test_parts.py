@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from golu import get_activation_function
 from workbench.cli.errors import UserError
 from workbench.training.optimizers import OPTIMIZERS, make_optimizer
 from workbench.training.sampling import Sampling
@@ -86,9 +87,23 @@ def test_tables_of_rates():
         tabulate_timm(0.1, sched="other", num_epochs=3)
 
 
+@pytest.mark.parametrize("flags", [{}, {"norm_weight_decay": 0.3}, {"vector_weight_decay": 0.2}])
+def test_what_activations_learn_is_never_decayed(flags):
+    learned = [get_activation_function(each) for each in ("PReLU", "TrainableGoLU", "AGLU")]
+    net = nn.Sequential(nn.Linear(6, 16), nn.LayerNorm(16), *learned)
+    optimizer = make_optimizer("adamw", net, lr=0.1, weight_decay=0.5, **flags)
+    decays = {each: group["weight_decay"] for group in optimizer.param_groups for each in group["params"]}
+    assert len(decays) == len([*net.parameters()])
+    assert {decays[own] for each in learned for own in each.parameters()} == {0.0}
+    norm = flags.get("norm_weight_decay", flags.get("vector_weight_decay", 0.5))
+    assert (decays[net[0].weight], decays[net[1].weight]) == (0.5, norm)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimisers_leave_vectors_undecayed_if_asked(name):
-    net = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 3))
+    """What activations learn is among them."""
+    learned = [get_activation_function(each) for each in ("PReLU", "xIELU", "AGLU", "TrainableGoLU")]
+    net = nn.Sequential(nn.Linear(6, 16), *learned, nn.Linear(16, 3))
     before = copy.deepcopy(net)
     optimizer = make_optimizer(name, net, lr=0.1, weight_decay=0.5, momentum=0.0, vector_weight_decay=0.0)
     for each in net.parameters():
