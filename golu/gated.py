@@ -1,5 +1,6 @@
 """Provide the gated form of GoLU, golu(gate) * up, and the MLP of language models that is made of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,16 +40,13 @@ def golu_gate(gate: Tensor, up: Tensor, alpha: float = 1.0, beta: float = 1.0, g
 
 
 def _require_fitting(gate: object, up: object) -> None:
-    for each in (gate, up):
-        if not isinstance(each, Tensor):
-            raise TypeError(f"golu_gate takes two tensors, not {type(each).__name__}")
-    assert isinstance(gate, Tensor) and isinstance(up, Tensor)
-    for what, ours, theirs in (
-        ("shape", tuple(gate.shape), tuple(up.shape)),
-        ("dtype", gate.dtype, up.dtype),
-        ("device", gate.device, up.device),
-    ):
+    if not (isinstance(gate, Tensor) and isinstance(up, Tensor)):
+        other = up if isinstance(gate, Tensor) else gate
+        raise TypeError(f"golu_gate takes two tensors, not {type(other).__name__}")
+    for what in ("shape", "dtype", "device"):
+        ours, theirs = getattr(gate, what), getattr(up, what)
         if ours != theirs:
+            ours, theirs = (tuple(ours), tuple(theirs)) if what == "shape" else (ours, theirs)
             raise ValueError(f"gate and up have to have the same {what}, got {ours} and {theirs}")
 
 
@@ -58,10 +56,16 @@ def _by_formula(gate: Tensor, up: Tensor, alpha: float, beta: float, gamma: floa
     return formula.golu(gate, alpha, beta, gamma) * up
 
 
-def _rows(x: Tensor) -> Tensor:
-    """View x as (rows, columns) with neighbours in a row; a copy where that takes one."""
+def _rows(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """View tensors as (rows, columns) with neighbours in a row, or copy them so; contiguous ones stay as they are."""
+    if all(each.is_contiguous() for each in tensors):
+        return list(tensors)
+    return [_in_rows(each) for each in tensors]
+
+
+def _in_rows(x: Tensor) -> Tensor:
     columns = x.shape[-1] if x.ndim else 1
-    if x.ndim and (x.stride(-1) == 1 or columns == 1):
+    if x.ndim and x.stride(-1) == 1:
         try:
             return x.view(-1, columns)
         except RuntimeError:  # its rows are not at equal distances
@@ -72,7 +76,7 @@ def _rows(x: Tensor) -> Tensor:
 def _forward(gate: Tensor, up: Tensor, parameters: _Parameters) -> Tensor:
     if gate.numel():
         out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
-        tensors = (None, _rows(gate), _rows(up), _rows(out), None)
+        tensors = (None, *_rows((gate, up, out)), None)
         if kernels.kernel_for(gate.device.type).gated(tensors, *parameters):
             return out
     return _by_formula(gate, up, *parameters)
@@ -82,7 +86,7 @@ def _backward(dy: Tensor, gate: Tensor, up: Tensor, parameters: _Parameters) -> 
     """Return the gradients of gate and up, in new memory."""
     if gate.numel() and dy.dtype == gate.dtype and not torch.is_grad_enabled() and is_plain(dy):
         dgate, dup = (torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) for _ in range(2))
-        tensors = tuple(map(_rows, (dy, gate, up, dgate, dup)))
+        tensors = _rows((dy, gate, up, dgate, dup))
         if kernels.kernel_for(gate.device.type).gated(tensors, *parameters):
             return dgate, dup
     wide = torch.float32 if gate.dtype in (torch.float16, torch.bfloat16) else gate.dtype

@@ -50,7 +50,7 @@ def _shape_for(x: Tensor, channels: int, channel_dim: int) -> list[int]:
 
 
 def _by_formula(x: Tensor, parameters: Tensor, shape: Sequence[int]) -> Tensor:
-    alpha, beta, gamma = (each.view(*shape) for each in parameters.unbind(0))
+    alpha, beta, gamma = (each.view(shape) for each in parameters.unbind(0))
     return formula.golu_of_tensors(x, alpha, beta, gamma)
 
 

@@ -25,6 +25,7 @@ _DTYPES = {
 
 # segments and degrees in output.h, for fp32 and for fewer bits; nothing is written there for other instruction sets
 _SHAPES = {"avx512": ((16, 5), (16, 3)), "avx2": ((8, 7), (8, 4))}
+_ONE_ROW = (ctypes.c_int64 * 5)()
 
 
 class CPUKernel:
@@ -122,19 +123,23 @@ class CPUKernel:
         return None if refused else dx
 
     def gated(self, tensors: Sequence[Tensor | None], alpha: float, beta: float, gamma: float) -> bool:
-        """Run the gated form on dy, gate, up, out and dup, all (rows, columns) with neighbours in a row; dy, dup: None.
+        """Run the gated form on dy, gate, up, out and dup; without dy and dup forward.
 
-        Returns whether it was served; if not, the formula serves.
+        All are contiguous, or all (rows, columns) with neighbours in a row. Returns whether it was served.
         """
-        gate = tensors[1]
-        assert gate is not None
-        run = self._gated.get(gate.dtype)
-        if run is None or any(each is not None and (each.dtype is not gate.dtype or each.is_neg()) for each in tensors):
+        given = [each for each in tensors if each is not None]
+        dtype, count = given[0].dtype, given[0].numel()
+        run = self._gated.get(dtype)
+        if run is None or any(each.dtype is not dtype or each.is_neg() for each in given):
             return False
-        strides = (ctypes.c_int64 * 5)(*(0 if each is None else each.stride(0) for each in tensors))
-        pointers = (None if each is None else each.data_ptr() for each in tensors)
+        if all(each.is_contiguous() for each in given):
+            rows, columns, strides = 1, count, _ONE_ROW
+        else:
+            rows, columns = given[0].shape
+            strides = (ctypes.c_int64 * 5)(*(0 if each is None else each.stride(0) for each in tensors))
+        pointers = [None if each is None else each.data_ptr() for each in tensors]
         parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
-        return not run(*pointers, *gate.shape, strides, parameters, _threads(gate))
+        return not run(*pointers, rows, columns, strides, parameters, _threads(given[0]))
 
     def learned(self, dy: Tensor | None, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor | None] | None:
         """Run GoLU with learnt parameters, float64 (3, channels), on x of (rows, channels, inner), contiguous.
