@@ -17,7 +17,7 @@ from workbench.training.weights import Weights
 from workbench.vision.classification import Batch
 from workbench.vision.file_classification import FileClassification
 from workbench.vision.models import check_input, timm_classifier
-from workbench.vision.reading import Transform
+from workbench.vision.reading import Join, Transform
 from workbench.vision.weights import timm_weights
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class TimmClassification(FileClassification):
         self.transforms, self._side = _transforms(s, model)
         check_input(model, self._side, s.batch_size)
         return model
+
+    def joins(self) -> tuple[Join, Join]:
+        if not hasattr(self, "transforms"):  # they are the model's, and none has been made
+            self.model("ReLU")
+        return super().joins()
 
     def published(self, name: str) -> Weights:
         return timm_weights(name, self.settings.model, self.settings.img_size)

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,16 @@ def test_a_checkpoint_evaluates_without_training_data(row, finished, program, tm
     checkpoint = the("checkpoint_3.pth", folder / "results")
     found = scores(program, tmp_path, checkpoint, "--data", tmp_path / "val_only")
     assert found == scores(program, tmp_path, checkpoint) and found
+
+
+@EVERY
+def test_an_example_can_be_had_before_any_model(row, finished):
+    """As by a comparison whose runs are all stored, which then measures times."""
+    checkpoint = checkpoint_of(the("checkpoint_3.pth", finished(row) / "results"), averaged=False)
+    source = replace(checkpoint.source, data=finished(row) / "some_data")
+    task = opened(checkpoint.spec(source, "cpu"), torch.device("cpu"))
+    batch = task.example()
+    assert task.loss(task.model("GoLU").train(), batch).isfinite()
 
 
 @EVERY
