@@ -17,28 +17,25 @@ import torch
 from torch import nn
 
 from benchmarks import report
-from golu import get_activation_function, replace_activation_by_name
 from workbench.cli.arguments import positive_int
 from workbench.cli.errors import UserError, run
+from workbench.vision.models import timm_classifier
 
-MODELS = {  # of timm: its name, batch, side of the images, and the activation that it has
-    "ResNet-50, 64 px": ("resnet50", 64, 64, "ReLU"),
-    "ViT-S": ("vit_small_patch16_224", 8, 224, "GELU"),
-    "ConvNeXt-T": ("convnext_tiny", 8, 160, "GELU"),
-    "EfficientNet-B0": ("efficientnet_b0", 16, 128, "Swish"),
-    "MLP-Mixer-S": ("mixer_s16_224", 8, 224, "GELU"),
+MODELS = {  # of timm: its name, batch, and side of the images
+    "ResNet-50, 64 px": ("resnet50", 64, 64),
+    "ViT-S": ("vit_small_patch16_224", 8, 224),
+    "ConvNeXt-T": ("convnext_tiny", 8, 160),
+    "EfficientNet-B0": ("efficientnet_b0", 16, 128),
+    "MLP-Mixer-S": ("mixer_s16_224", 8, 224),
 }
 ACTIVATIONS = ("ReLU", "Swish", "GELU", "GoLU", "GoLU_output")
 
 
 def peak_of(name: str, activation: str) -> float:
     """Return the MiB that a step takes at most beyond what is there before it."""
-    import timm
-
-    model_name, batch, side, old = MODELS[name]
+    model_name, batch, side = MODELS[name]
     torch.manual_seed(0)
-    model = timm.create_model(model_name)
-    replace_activation_by_name(model, old, lambda: get_activation_function(activation))
+    model = timm_classifier(model_name, 1000, activation, None)
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     x, y = torch.randn(batch, 3, side, side), torch.arange(batch)
 
@@ -102,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report.write(
         "peaks", options, "Peak memory of a training step",
         f"Resident memory at most in a step beyond that before it, eager, fp32; medians of "
-        f"{options.processes} processes. Modules take the place of the model's own activations, those in place too.",
+        f"{options.processes} processes.",
         {"Whole models": text}, numbers,
     )  # fmt: skip
 

@@ -192,13 +192,11 @@ def golu_keeping_output(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma:
         ValueError: with these parameters the output does not tell the derivative.
         TypeError: as for `golu`.
     """
+    compiling = _is_compiling()
+    if _mode_while_compiling() if compiling else has_torch_function_unary(x):
+        return handle_torch_function(golu_keeping_output, (x,), x, alpha, beta, gamma)
     from_output.require_suitable(alpha, beta, gamma)
-    if (
-        _is_compiling()
-        or has_torch_function_unary(x)
-        or not is_plain(x)
-        or not (x.requires_grad and _is_grad_enabled())
-    ):
+    if compiling or not is_plain(x) or not (x.requires_grad and _is_grad_enabled()):
         return golu(x, alpha, beta, gamma)
     y: Tensor = _OutputKept.apply(x, alpha, beta, gamma)
     return y

@@ -5,10 +5,12 @@ import math
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from golu import GoLU, update_golu_parameters
@@ -162,6 +164,20 @@ def test_transforms_see_golu() -> None:
     y = golu_keeping_output(x.requires_grad_())
     (batched,) = torch.autograd.grad(y, x, torch.stack([torch.ones_like(y)] * 2), is_grads_batched=True)
     torch.testing.assert_close(batched, torch.stack([want, want]), rtol=1e-6, atol=1e-6)
+
+
+def test_functions_are_seen_by_modes_and_subclasses() -> None:
+    seen = []
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with kept() as found, Mode():
+        y = golu_keeping_output(normal(80).requires_grad_())
+    assert golu_keeping_output in seen
+    assert sorted(each.nbytes for each in found) == [10, y.nbytes]
 
 
 def test_compiled_it_is_golu() -> None:
