@@ -77,12 +77,21 @@ def slopes(beta: float, segments: int, degree: int, fine: bool = False) -> Slope
 @lru_cache(maxsize=64)
 def floats(alpha: float, beta: float, gamma: float, shapes: tuple[tuple[int, int], ...]) -> tuple[float, ...]:
     """Return what the C kernel takes, in the order of its struct `Slopes`: coefficients for each (segments, degree)."""
-    v_min = minimum(beta)[1]
     fits = [slopes(beta, *shape) for shape in shapes]
-    scale = fits[0].right.scale ** 2
-    head = rounded(v_min), 1.0 / v_min, scale, (rounded(v_min) - v_min) * scale, gamma / alpha, alpha
+    v_min, _, scale, rest = constants(beta, *shapes[0])
+    head = v_min, 1.0 / minimum(beta)[1], scale, rest, gamma / alpha, alpha
     rows = (power for fit in fits for power in zip(*fit.left.polynomials, *fit.right.polynomials, strict=True))
     return (*head, *(coefficient for row in rows for coefficient in row))
+
+
+def constants(beta: float, segments: int, degree: int) -> tuple[float, float, float, float]:
+    """Return the minimum as fp32 has it, and what brings squares to segments: on the left a factor; on the right too.
+
+    On the right (v - v_min) * factor + rest is exact near the minimum; the last number is this rest.
+    """
+    v_min, found = minimum(beta)[1], slopes(beta, segments, degree)
+    scale = found.right.scale**2
+    return rounded(v_min), found.left.scale**2, scale, (rounded(v_min) - v_min) * scale
 
 
 def rounded(value: float) -> float:

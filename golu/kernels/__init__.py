@@ -87,7 +87,8 @@ def _detect(device: str) -> Kernel:
         )
     from golu.kernels import cuda
 
-    return Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)
+    kernel = Kernel("CUDA", "compiled by torch at the first call", cuda.forward, cuda.backward)
+    return kernel._replace(backward_from_output=cuda.backward_from_output)
 
 
 _cpu: Kernel | None = None

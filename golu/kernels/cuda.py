@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from golu import formula
+from golu import formula, from_output
 from golu.kernels import takes
 
 # dtype -> precision of the computation
@@ -43,7 +43,24 @@ inline float golu_slope(float dy, float x) {{
   return dy * ({alpha} * (__expf(-u) * (1 + {gamma} * e * u)));
 }}
 """
+# for all but fp64; what output.h does for vectors, with as many segments a side and powers as from_output.py's formula
+_FROM_OUTPUT = """inline float golu_from_output_of(float dy, float y, float right) {{
+  static const float table[2][{powers}][{segments}] = {{{left}, {right_}}};
+  const bool on_right = right != 0;
+  const float v = {to_unit} * y;
+  float square = on_right ? (v - {v_min}) * {right_scale} + {right_rest} : -logf(v * {inverse}) * {left_scale};
+  square = square < 1e-10f ? 1e-10f : square > {last} ? {last} : square;
+  const float place = sqrtf(square), k = rintf(place), r = place - k;
+  const float (*row)[{segments}] = table[on_right];
+  const int segment = k == k ? (int)k : 0;
+  float slope = row[{powers} - 1][segment];
+  for (int i = {powers} - 2; i >= 0; i--) slope = slope * r + row[i][segment];
+  return dy * ({alpha} * (on_right ? slope : y == 0 ? 0 : v * slope));
+}}
+"""
 _ENTRY = {
+    "from_output": "template <typename T> T golu_from_output(T dy, T y, T right) {"
+    " return golu_from_output_of(dy, y, right); }",
     "forward": "template <typename T> T golu_forward(T x) { return golu_value(x); }",
     "backward": "template <typename T> T golu_backward(T dy, T x) { return golu_slope(dy, x); }",
 }
@@ -72,6 +89,28 @@ def source(direction: str, precision: str, alpha: float, beta: float, gamma: flo
     return _BEGIN + code + _ENTRY[direction]
 
 
+@functools.lru_cache(maxsize=64)
+def source_from_output(alpha: float, beta: float, gamma: float) -> str:
+    """Return the code that computes the gradient from dy, the output and whether the input is right of the minimum."""
+    segments, degree = 8, 7
+    v_min, scale, right_scale, right_rest = from_output.constants(beta, segments, degree)
+    found = from_output.slopes(beta, segments, degree)
+
+    def rows(side: from_output.Side) -> str:
+        powers = (", ".join(f"{value!r}f" for value in power) for power in zip(*side.polynomials, strict=True))
+        return "{" + ", ".join(f"{{{power}}}" for power in powers) + "}"
+
+    numbers = {
+        "to_unit": gamma / alpha, "alpha": alpha, "v_min": v_min, "inverse": 1.0 / from_output.minimum(beta)[1],
+        "right_scale": right_scale, "right_rest": right_rest, "left_scale": scale, "last": (segments - 0.501) ** 2,
+    }  # fmt: skip
+    code = _FROM_OUTPUT.format(
+        powers=degree + 1, segments=segments, left=rows(found.left), right_=rows(found.right),
+        **{name: f"({value!r}f)" for name, value in numbers.items()},
+    )  # fmt: skip
+    return _BEGIN + code + _ENTRY["from_output"]
+
+
 def _without_the_rest(gate: str, double: bool) -> str:
     """Return gate.h without its comments and without the precision that is not in use."""
     end = re.escape("/* GATE_DOUBLE */")
@@ -89,7 +128,10 @@ def _group(pattern: str, text: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _compiled(direction: str, precision: str, alpha: float, beta: float, gamma: float) -> Callable[..., Tensor]:
-    code = source(direction, precision, alpha, beta, gamma)
+    if direction == "from_output":
+        code = source_from_output(alpha, beta, gamma)
+    else:
+        code = source(direction, precision, alpha, beta, gamma)
     compiled: Callable[..., Tensor] = torch.cuda.jiterator._create_jit_fn(code)
     return compiled
 
@@ -100,7 +142,7 @@ _failed = False
 def _run(direction: str, tensors: tuple[Tensor, ...], alpha: float, beta: float, gamma: float) -> Tensor | None:
     """Run the kernel; None where the formula has to serve: other dtypes or parameters, or it does not compile."""
     global _failed
-    x = tensors[-1]
+    x = tensors[min(1, len(tensors) - 1)]  # or the output
     precision = _PRECISION.get(x.dtype)
     if _failed or precision is None or not takes(alpha, beta, gamma) or tensors[0].dtype is not x.dtype:
         return None
@@ -124,3 +166,13 @@ def forward(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
 def backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
     dx = _run("backward", (dy, x), alpha, beta, gamma)
     return formula.backward(dy, x, alpha, beta, gamma) if dx is None else dx
+
+
+def backward_from_output(
+    dy: Tensor, y: Tensor, packed: Tensor, alpha: float, beta: float, gamma: float
+) -> Tensor | None:
+    """Return the gradient of x from the output; None where the formula has to serve."""
+    if y.dtype == torch.float64:
+        return None
+    right = from_output.unpacked(packed, y).to(y.dtype)
+    return _run("from_output", (dy, y, right), alpha, beta, gamma)

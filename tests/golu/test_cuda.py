@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from golu import golu, kernels
+from golu import from_output, golu, kernels
+from golu.functional import golu_keeping_output
 from golu.kernels import cuda
 from tests.golu import reference
 from tests.golu.test_values import PARAMETERS, grid, single
@@ -34,12 +35,23 @@ def nvrtc() -> ctypes.CDLL:
 def test_source_compiles(
     direction: str, inputs: int, precision: str, parameters: tuple[float, ...], architecture: str
 ) -> None:
+    compile_by_nvrtc(cuda.source(direction, precision, *parameters), direction, inputs, REALS[precision], architecture)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("parameters", [(1.0, 1.0, 1.0), (0.8, 1.2, 0.9)], ids=str)
+def test_the_source_that_takes_the_output_compiles(parameters: tuple[float, ...], architecture: str) -> None:
+    code = cuda.source_from_output(*parameters)
+    compile_by_nvrtc(code, "from_output", 3, "float", architecture)
+    assert torch.cuda.jiterator._create_jit_fn(code).kernel_name == "golu_from_output"
+
+
+def compile_by_nvrtc(code: str, function: str, inputs: int, real: str, architecture: str) -> None:
     library = nvrtc()
-    real = REALS[precision]
     arguments = ", ".join(["x[i]"] * inputs)
-    code = cuda.source(direction, precision, *parameters) + (
+    code += (
         f'\nextern "C" __global__ void kernel(const {real}* x, {real}* y, int i) '
-        f"{{ y[i] = golu_{direction}<{real}>({arguments}); }}"
+        f"{{ y[i] = golu_{function}<{real}>({arguments}); }}"
     )
     program = ctypes.c_void_p()
     assert library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"golu.cu", 0, None, None) == 0
@@ -80,10 +92,11 @@ def host(tmp_path_factory: pytest.TempPathFactory):
         pytest.skip("no C++ compiler")
 
     def build(direction: str, inputs: int, precision: str, parameters: tuple[float, ...]):
-        real = REALS[precision]
         arguments = ", ".join(["dy[i]", "x[i]"][-inputs:])
-        code = "#include <cmath>\n#define __expf(x) std::exp((float)(x))\n"
-        code += cuda.source(direction, precision, *parameters)
+        return build_code(cuda.source(direction, precision, *parameters), direction, arguments, REALS[precision])
+
+    def build_code(source: str, direction: str, arguments: str, real: str):
+        code = f"#include <cmath>\n#define __expf(x) std::exp((float)(x))\n{source}"
         code += f"""
 extern "C" void run(const {real}* dy, const {real}* x, {real}* y, long long n) {{
   for (long long i = 0; i < n; i++) y[i] = golu_{direction}<{real}>({arguments});
@@ -91,17 +104,20 @@ extern "C" void run(const {real}* dy, const {real}* x, {real}* y, long long n) {
         folder = tmp_path_factory.mktemp("cuda")
         (folder / "golu.cpp").write_text(code)
         flags = ["-std=c++17", "-O2", "-ffp-contract=fast", "-march=native", "-shared", "-fPIC"]
+        if "clang" not in subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout:
+            flags.append("-fno-gnu-unique")  # tables of several such libraries are several
         subprocess.run([compiler, *flags, folder / "golu.cpp", "-o", folder / "golu.so"], check=True)
         library = ctypes.CDLL(str(folder / "golu.so"))
 
-        def run(x: torch.Tensor) -> torch.Tensor:
-            dy, y = torch.ones_like(x), torch.empty_like(x)
+        def run(x: torch.Tensor, dy: torch.Tensor | None = None) -> torch.Tensor:
+            dy, y = torch.ones_like(x) if dy is None else dy, torch.empty_like(x)
             pointers = [ctypes.c_void_p(t.data_ptr()) for t in (dy, x, y)]
             library.run(*pointers, ctypes.c_longlong(x.numel()))
             return y
 
         return run
 
+    build.code = build_code
     return build
 
 
@@ -144,12 +160,38 @@ def test_a_kernel_that_does_not_compile_is_served_by_the_formula(monkeypatch: py
 # ---- with a device ----
 
 
+@pytest.mark.parametrize("parameters", [(1.0, 1.0, 1.0), (0.7, 0.5, 1.3)], ids=str)
+def test_the_source_that_takes_the_output_computes_the_derivative_on_the_host(host, parameters) -> None:
+    x = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+    x = torch.cat([x, torch.tensor([math.nan, math.inf, -math.inf, 0.0, -1e4, 1e4])])
+    right = (x > from_output.minimum(parameters[1])[0] / parameters[2]).float()
+    # the host calls it with the sides where the others have dy
+    code = cuda.source_from_output(*parameters)
+    slope = host.code(code, "from_output", "1.0f, x[i], dy[i]", "float")(golu(x, *parameters), right).double()
+    want = reference.derivative(x, *parameters)
+    assert (slope - want)[:-6].norm() < 3e-6 * want[:-6].norm()
+    torch.testing.assert_close(slope[-6:], want[-6:], rtol=1e-6, atol=0, equal_nan=True)
+
+
 @pytest.fixture
 def device() -> str:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
     assert kernels.kernel_for("cuda").name == "CUDA"
     return "cuda"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_gpu_keeping_the_output(device: str, dtype: torch.dtype) -> None:
+    x = torch.randn(100_003, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    leaf = x.to(device).requires_grad_()
+    y = golu_keeping_output(leaf)
+    assert torch.equal(y, golu(leaf))
+    y.backward(torch.ones_like(y))
+    want = reference.derivative(x)
+    limit = {torch.float64: 1e-11, torch.float32: 3e-6, torch.float16: 6e-4, torch.bfloat16: 3e-3}[dtype]
+    assert (leaf.grad.cpu().double() - want).norm() < limit * want.norm()
 
 
 @pytest.mark.gpu
