@@ -18,7 +18,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 benchmarks: $(READY)
-	for name in ops compiled memory accuracy training language dense_prediction diffusion; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	for name in ops compiled memory peaks forms accuracy training language dense_prediction diffusion; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 # Every figure of docs/gallery.md, into assets/; the first time it trains small models, about a quarter of an hour in all.
 figures: $(READY)

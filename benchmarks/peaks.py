@@ -19,6 +19,8 @@ from torch import nn
 from benchmarks import report
 from workbench.cli.arguments import positive_int
 from workbench.cli.errors import UserError, run
+from workbench.output import storage
+from workbench.output.style import figure_style, line_of, save_figure
 from workbench.vision.models import timm_classifier
 
 MODELS = {  # of timm: its name, batch, and side of the images
@@ -28,6 +30,7 @@ MODELS = {  # of timm: its name, batch, and side of the images
     "EfficientNet-B0": ("efficientnet_b0", 16, 128),
     "MLP-Mixer-S": ("mixer_s16_224", 8, 224),
 }
+NAMES = {"Swish": "SiLU", "GoLU_output": 'GoLU(keep="output")'}
 ACTIVATIONS = ("ReLU", "Swish", "GELU", "GoLU", "GoLU_output")
 
 
@@ -72,14 +75,40 @@ def table(numbers: dict) -> str:
         [name, *(f"{row[each]:.0f} ({row[each] / row['ReLU']:.2f})" for each in ACTIVATIONS)]
         for name, row in numbers.items()
     ]
-    names = {"Swish": "SiLU", "GoLU_output": 'GoLU(keep="output")'}
-    return report.table(["MiB (over ReLU)", *(names.get(each, each) for each in ACTIVATIONS)], rows)
+    return report.table(["MiB (over ReLU)", *(NAMES.get(each, each) for each in ACTIVATIONS)], rows)
+
+
+def draw(numbers: dict, path: Path) -> None:
+    """Draw the table as bars."""
+    from matplotlib.figure import Figure
+
+    with figure_style():
+        figure = Figure(figsize=(8, 3.2), layout="constrained")
+        axes = figure.subplots()
+        width = 0.8 / len(ACTIVATIONS)
+        for i, activation in enumerate(ACTIVATIONS):
+            colour, dash = line_of(activation)
+            places = [place + (i - (len(ACTIVATIONS) - 1) / 2) * width for place in range(len(numbers))]
+            hatch = "" if dash == "-" else "////"  # another way to compute the same
+            axes.bar(
+                places, [row[activation] for row in numbers.values()], 0.9 * width, color=colour, hatch=hatch,
+                edgecolor="white", linewidth=0, label=NAMES.get(activation, activation),
+            )  # fmt: skip
+        axes.set_xticks(range(len(numbers)), list(numbers))
+        axes.set_ylabel("peak memory of a step (MiB)")
+        axes.grid(axis="x", visible=False)
+        axes.set_ylim(0, 1.25 * max(max(row.values()) for row in numbers.values()))
+        axes.legend(ncols=len(ACTIVATIONS), loc="upper center")
+        save_figure(figure, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every model with every activation, the median of a few processes each."""
     parser = report.parser("peaks", __doc__, device=False)
     parser.add_argument("--processes", type=positive_int, default=3, metavar="N", help="processes for each number")
+    parser.add_argument(
+        "--picture", type=Path, default=Path("assets/peak_memory.png"), metavar="FILE", help="where it is drawn"
+    )
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "ACTIVATION"), help="print one number, measured here")
     options = report.parse(parser, arguments)
     if not Path("/proc/self/clear_refs").exists():
@@ -102,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{options.processes} processes.",
         {"Whole models": text}, numbers,
     )  # fmt: skip
+    storage.prepare_folder(options.picture.parent)
+    draw(numbers, options.picture)
 
 
 if __name__ == "__main__":

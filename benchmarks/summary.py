@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from what is stored in benchmarks/results.
+"""The tables of docs/performance.md and docs/forms.md, from what is stored in benchmarks/results.
 
 python -m benchmarks.summary
 """
@@ -6,7 +6,7 @@ python -m benchmarks.summary
 from collections.abc import Sequence
 from functools import partial
 
-from benchmarks import compiled, report, step_time
+from benchmarks import compiled, forms, peaks, report, step_time
 from workbench.cli.arguments import Parser
 from workbench.cli.errors import UserError, run
 
@@ -67,17 +67,21 @@ TABLES = [
     ("training", training), ("dense_prediction", training), ("diffusion", training),
     ("language", partial(training, unit="tokens")), ("step_time", step_time.table),
 ]  # fmt: skip
+FORMS = [
+    ("peaks", peaks.table), ("forms", forms.keeping_table), ("forms", forms.learning_table),
+    ("forms", forms.gating_table),
+]  # fmt: skip
 
 
-def tables(device: str = "cpu") -> list[str]:
-    """All of them, in that page's order."""
-    return [make(report.read(name, device)["numbers"]) for name, make in TABLES]
+def tables(of: list, device: str = "cpu") -> list[str]:
+    """All of a page, in its order."""
+    return [make(report.read(name, device)["numbers"]) for name, make in of]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     Parser("python -m benchmarks.summary", __doc__).parse_args(arguments)
     try:
-        print("\n\n".join(tables()))
+        print("\n\n".join(tables(TABLES) + tables(FORMS)))
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing: `make benchmarks` measures it") from error
 

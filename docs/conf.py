@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 # the sidebar: pages below a page, in groups with a caption; a page that no group has is a warning
 SIDEBAR = {
     "README": {
-        "Use": ["docs/usage", "docs/integrations", "docs/export", "docs/first_steps", "docs/performance"],
+        "Use": ["docs/usage", "docs/integrations", "docs/export", "docs/first_steps", "docs/performance", "docs/forms"],
         "Compare": ["docs/comparison", "docs/report"],
         "Train": ["docs/tasks/*", "docs/results"],
         "Explain": ["docs/behaviour", "docs/gallery"],

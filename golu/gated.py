@@ -138,7 +138,7 @@ class GoGLU(nn.Module):
             that is kept of the hidden size, beside the input.
         alpha, beta, gamma: of GoLU.
 
-    Shape: (*, in_features) to the same. The projections are named as Llama's are, so that its weights load.
+    Shape: (..., in_features) to the same. The projections are named as Llama's are, so that its weights load.
 
     Raises:
         ValueError: a parameter of GoLU is NaN or infinite.

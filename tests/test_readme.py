@@ -21,6 +21,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = ("golu", "workbench", "tasks", "benchmarks", "visualizations", "release")
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+KEEPING = ("resnet20_fp32", "resnet20_bf16", "gpt_fp32", "gpt_bf16")
 # page -> the stored comparisons whose tables it shows
 COMPARISONS = {
     "README.md": ["compare_digits"],
@@ -30,6 +31,7 @@ COMPARISONS = {
         "compare_fashion_mnist_resnet20",
         "compare_pydoc_topics",
     ],
+    "docs/forms.md": [f"compare_keeping_output_{each}" for each in KEEPING],
     "docs/tasks/dense_prediction.md": ["compare_scenes"],
     "docs/tasks/diffusion.md": ["compare_diffusion_digits"],
 }
@@ -180,10 +182,11 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 140
 
 
-def test_tables_are_those_of_the_results() -> None:
-    page = (ROOT / "docs/performance.md").read_text()
-    for table in summary.tables():
-        assert table in page, f"a table of performance.md is not what python -m benchmarks.summary prints:\n{table}"
+@pytest.mark.parametrize(("name", "tables"), [("performance.md", summary.TABLES), ("forms.md", summary.FORMS)])
+def test_tables_are_those_of_the_results(name: str, tables: list) -> None:
+    page = (ROOT / "docs" / name).read_text()
+    for table in summary.tables(tables):
+        assert table in page, f"a table of {name} is not what python -m benchmarks.summary prints:\n{table}"
 
 
 @pytest.mark.parametrize(("page", "name"), [(page, name) for page, names in COMPARISONS.items() for name in names])
