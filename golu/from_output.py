@@ -21,7 +21,7 @@ from torch import Tensor
 
 BETAS = 0.01, 2.0  #: where the pieces fit; beyond 2 the minimum is so flat that the output does not tell enough
 _RIGHTMOST = 20.0  # of z, beyond which the derivative is 1 to the rounding of fp32
-_NEAREST = 1e-12  # least distance from the minimum: a second derivative is finite there
+NEAREST = 1e-12  # least distance from the minimum: a second derivative is finite there
 _DEEPEST = 88.5  # of ln(v_min / v), in cpu.c too: down to the least normal number
 _SHAPES = {True: (64, 11, True), False: (8, 7, False)}  # segments and degree for fp64, and for fewer bits
 
@@ -122,12 +122,16 @@ def _root(f: Callable[[float], float], low: float, high: float) -> float:
 
 
 def _fitted(f: Callable[[float], float], end: float, segments: int, degree: int) -> Side:
-    """Interpolate f from 0 to `end`; the first segment begins in its middle, as all others are rounded to."""
+    """Interpolate f from 0, where it is 0, to `end`; the first segment begins in its middle, as it is rounded to."""
     scale = (segments - 0.5) / end
     nodes = [0.5 * math.cos(math.pi * (i + 0.5) / (degree + 1)) for i in range(degree + 1)]
-    half = [0.25 + 0.5 * node for node in nodes]
+    half = [0.25 - 0.25 * math.cos(math.pi * i / degree) for i in range(degree + 1)]  # 0 is one, so that 0 is met
     each = (half, *[nodes] * (segments - 1))
-    return Side(scale, tuple(_interpolated(at, [f((k + node) / scale) for node in at]) for k, at in enumerate(each)))
+
+    def at(place: float) -> float:
+        return f(place / scale) if place > 0.0 else 0.0
+
+    return Side(scale, tuple(_interpolated(at_k, [at(k + x) for x in at_k]) for k, at_k in enumerate(each)))
 
 
 def _interpolated(nodes: list[float], values: list[float]) -> tuple[float, ...]:
@@ -175,7 +179,7 @@ def backward(dy: Tensor, y: Tensor, right: Tensor, alpha: float, beta: float, ga
     near = rounded(v_min)  # in two parts: as one it would be rounded to v's dtype
     distance = (v - near) - (v_min - near)
     depth = -torch.log(torch.where(right | (v == 0.0), 0.5, v / v_min))
-    nearest = _NEAREST**2 if fine else _NEAREST
+    nearest = NEAREST**2 if fine else NEAREST
     slope = torch.where(right, _at(found.right, distance, nearest), v * _at(found.left, depth, nearest))
     return (dy.to(v.dtype) * (alpha * slope)).to(dy.dtype)
 

@@ -31,7 +31,7 @@ typedef struct {
   float to_unit, alpha;          /* gamma / alpha, and what the derivative is multiplied by */
   float coefficients[];          /* of each power, lowest first: those of the left's segments, and of the right's */
 } Slopes;
-#define NEAREST 1e-10f /* the least square of a place: the derivative is never quite 0 */
+#define NEAREST 1e-12f /* the least distance from the minimum: the derivative is never quite 0 */
 #define DEEPEST 88.5f  /* of ln(v_min / v) */
 
 /* What learned.h takes: a gate for each channel. */

@@ -49,7 +49,8 @@ _FROM_OUTPUT = """inline float golu_from_output_of(float dy, float y, float righ
   const bool on_right = right != 0;
   const float v = {to_unit} * y;
   float square = on_right ? (v - {v_min}) * {right_scale} + {right_rest} : -logf(v * {inverse}) * {left_scale};
-  square = square < 1e-10f ? 1e-10f : square > {last} ? {last} : square;
+  const float nearest = {nearest} * (on_right ? {right_scale} : {left_scale});
+  square = square < nearest ? nearest : square > {last} ? {last} : square;
   const float place = sqrtf(square), k = rintf(place), r = place - k;
   const float (*row)[{segments}] = table[on_right];
   const int segment = k == k ? (int)k : 0;
@@ -103,6 +104,7 @@ def source_from_output(alpha: float, beta: float, gamma: float) -> str:
     numbers = {
         "to_unit": gamma / alpha, "alpha": alpha, "v_min": v_min, "inverse": 1.0 / from_output.minimum(beta)[1],
         "right_scale": right_scale, "right_rest": right_rest, "left_scale": scale, "last": (segments - 0.501) ** 2,
+        "nearest": from_output.NEAREST,
     }  # fmt: skip
     code = _FROM_OUTPUT.format(
         powers=degree + 1, segments=segments, left=rows(found.left), right_=rows(found.right),

@@ -70,7 +70,8 @@ INLINE FLOATS NAME(slope_of_output)(FLOATS dy, FLOATS y, NAME(Sides) right, cons
   const FLOATS f = (FLOATS)((bits & 0x7fffff) + THREE_QUARTERS) - 1, k = __builtin_convertvector(bits >> 23, FLOATS);
   const FLOATS tail = half ? LOG_TAIL_HALF(f) : LOG_TAIL(f);
   const FLOATS below = (k * LN2 + (f + f * f * tail)) * -LEFT_SCALE;
-  FLOATS square = NAME(max_keeping_nan)(zero + NEAREST, NAME(select)(right, above, below));
+  const FLOATS nearest = NAME(select)(right, zero + NEAREST * s->right_scale, zero + NEAREST * LEFT_SCALE);
+  FLOATS square = NAME(max_keeping_nan)(nearest, NAME(select)(right, above, below));
   square = NAME(min_keeping_nan)(zero + LAST_PLACE * LAST_PLACE, square);
   const FLOATS place = half ? NAME(root_half)(square) : NAME(root)(square);
   const FLOATS round = NAME(select)(right, zero + (ROUND_STEPS + SEGMENTS), zero + ROUND_STEPS);

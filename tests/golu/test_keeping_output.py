@@ -151,8 +151,11 @@ def test_the_second_derivative_at_the_minimum(cpu_kernel: str, dtype: torch.dtyp
     x = torch.tensor([MINIMUM, MINIMUM - 1e-3, MINIMUM + 1e-3, -2.0, 0.5], dtype=dtype, requires_grad=True)
     (dx,) = torch.autograd.grad(golu_keeping_output(x).sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(dx.sum(), x)
-    torch.testing.assert_close(second[1:].double(), reference.second_derivative(x)[1:], rtol=tolerance, atol=tolerance)
-    assert second[0].isfinite()
+    want = reference.second_derivative(x)
+    torch.testing.assert_close(second[1:].double(), want[1:], rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(
+        second[0].double(), want[0], rtol=0.05, atol=0
+    )  # where the slope is 0, and is divided by
 
 
 def test_transforms_see_golu() -> None:
