@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks import report
+from golu.activations import unknown_name
 from workbench.cli.arguments import positive_int
 from workbench.cli.errors import UserError, run
 from workbench.output import storage
@@ -114,6 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not Path("/proc/self/clear_refs").exists():
         raise UserError("the peak of a process's memory can be read on Linux only")
     if options.one:
+        for kind, given, known in zip(("model", "activation"), options.one, (MODELS, ACTIVATIONS), strict=True):
+            if given not in known:
+                raise UserError(unknown_name(kind, given, known))
         print(peak_of(*options.one))
         return
     numbers: dict[str, dict[str, float]] = {}

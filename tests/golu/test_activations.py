@@ -36,12 +36,12 @@ EXPECTED: dict[str, Callable[[Tensor], Tensor]] = {
     "Mish": lambda x: x * torch.tanh(F.softplus(x)),
     "GoLU": _golu,
     "GoLUCUDA": _golu,
-    "TrainableGoLU": _golu,
-    "GoLU_output": _golu,
     "ReLU2": lambda x: x.clamp(min=0) ** 2,
     "TeLU": lambda x: x * torch.tanh(torch.exp(x)),
     "xIELU": lambda x: torch.where(x > 0, 0.8 * x**2, 0.8 * (torch.exp(x) - 1 - x)) + 0.5 * x,
     "AGLU": lambda x: x * (0.5 * torch.exp(-0.5 * x) + 1) ** -2,
+    "GoLU_output": _golu,
+    "TrainableGoLU": _golu,
 }
 GOLU = {"GoLU", "GoLUCUDA", "TrainableGoLU", "GoLU_output"}
 

@@ -17,7 +17,7 @@ from tests.tasks.gpt.examples import SMALL, closed_form, counterpart, in_transfo
 from workbench.training.launch import launched
 from workbench.training.seeding import seed_everything
 
-LEARNED = {"PReLU", "xIELU", "AGLU"}  # activations with parameters
+LEARNED = {"PReLU", "xIELU", "AGLU", "TrainableGoLU"}  # activations with parameters
 
 
 @pytest.mark.parametrize("bias", [True, False])

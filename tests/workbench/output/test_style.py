@@ -18,7 +18,7 @@ LINES = {
     "ELU": (SKY, "-"), "Tanh": (BLACK, "-"), "Sigmoid": (GREY, "-"), "LeakyReLU": (BLUE, "--"), "PReLU": (BLUE, ":"),
     "GELU_tanh": (GREEN, "--"), "GoLUCUDA": (VERMILLION, "--"), "SELU": (SKY, "--"), "CELU": (SKY, ":"),
     "Softsign": (BLACK, "--"), "Softplus": (GREY, "--"), "ReLU2": (BLUE, "-."), "TeLU": (PURPLE, "--"),
-    "xIELU": (SKY, "-."), "AGLU": (VERMILLION, ":"),
+    "xIELU": (SKY, "-."), "AGLU": (VERMILLION, ":"), "GoLU_output": (VERMILLION, "-."), "TrainableGoLU": (GREEN, ":"),
 }  # fmt: skip
 
 
