@@ -54,7 +54,10 @@ def register(
 
     Raises:
         ValueError: a name is taken already, or cannot name a folder; then nothing is registered.
+        TypeError: the factory cannot be called.
     """
+    if not callable(factory):
+        raise TypeError(f"the factory of {name} returns a new module when it is called; {factory!r} cannot be called")
     aliases = list(aliases)
     names = [name, *aliases]
     for each in names:

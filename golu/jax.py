@@ -11,6 +11,7 @@ imported("jax", "0.4.31", needed_by="golu.jax")
 
 import jax  # noqa: E402  (the line before says in one line what is missing)
 import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
 from jax import Array  # noqa: E402
 from jax.typing import ArrayLike  # noqa: E402
 
@@ -33,14 +34,17 @@ def golu(x: ArrayLike, alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0, gamma: Arr
         An array of x's dtype, and of x's shape unless a parameter's is larger.
 
     Raises:
-        TypeError: x is not of one of these dtypes.
+        TypeError: x is not of one of these dtypes, or a parameter is a string or a bool.
         ValueError: a parameter that is a number is not finite, or beta or gamma is not above 0.
 
     It can be compiled, batched and differentiated, forward and backward, to any order. Only x is kept for the backward
     pass. At -inf the value is -0 and the gradient 0; at +inf they are inf and alpha; NaN stays NaN.
     """
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        if isinstance(value, (int, float)) and not (math.isfinite(value) and (value > 0 or name == "alpha")):
+        if isinstance(value, (bool, str)):
+            raise TypeError(f"GoLU in JAX takes numbers and arrays as parameters, got {name}={value!r}")
+        number = float(value) if isinstance(value, (int, float, np.floating, np.integer)) else None
+        if number is not None and not (math.isfinite(number) and (number > 0 or name == "alpha")):
             raise ValueError(f"GoLU in JAX needs finite parameters, beta and gamma above 0, got {name}={value}")
     x = jnp.asarray(x)
     if x.dtype.name not in _DTYPES:

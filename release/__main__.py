@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from release import arm64, build
-from release.environments import Environment, Row, failed
+from release.environments import Environment, Row, failed, version_of
 
 HEADER = Row("installed", "python", "torch", "kernel", "threads", "self-check", "bits", False)
 
@@ -42,7 +42,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--no-arm64", action="store_true", help="neither build for arm64 nor run it under qemu")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="folder to copy what was built to (default: not kept)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for version in options.torch:
+        if version not in ("oldest", "newest") and not re.fullmatch(r"\d+(\.\d+)+", version):
+            parser.error(f"argument --torch: it is oldest, newest or a version as 2.11.0, not {version!r}")
+    if options.keep and options.keep.exists() and not options.keep.is_dir():
+        parser.error(f"argument --keep: {options.keep} is a file, and no folder")
+    for python in options.python:
+        try:
+            version_of(python)
+        except RuntimeError as error:
+            parser.error(f"argument --python: {error}")
+    return options
 
 
 def check_one(environment: Environment, wheel: Path, archive: Path) -> list[Row]:

@@ -29,8 +29,9 @@ def run(command: Sequence[object], environment: Mapping[str, str] | None = None,
 
 def checkout(folder: Path) -> Path:
     """Clone the last commit, which is all that a release holds."""
-    if run(["git", "status", "--porcelain"], cwd=ROOT):
-        sys.exit("error: there are changes that are not committed, and a release is made of what is; commit them first")
+    if changed := run(["git", "status", "--porcelain"], cwd=ROOT).splitlines():
+        files = ", ".join(line[3:] for line in changed[:3]) + (", ..." if len(changed) > 3 else "")
+        sys.exit(f"error: a release is made of what is committed, and this is not: {files}; commit it, or remove it")
     run(["git", "clone", "--quiet", ROOT, folder / "source"])
     return folder / "source"
 

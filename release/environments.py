@@ -52,12 +52,24 @@ def row(installed: str, python: str, report: dict[str, Any], check: str, bits: s
     return Row(installed, python, report["torch"], report["kernel"] + through, pool, check, bits, fine)
 
 
+def version_of(python: str) -> str:
+    """Ask a Python for its version.
+
+    Raises:
+        RuntimeError: it cannot be run, or is no Python.
+    """
+    version = run([python, "-c", "import platform; print(platform.python_version())"]).strip()
+    if not version[:1].isdigit():
+        raise RuntimeError(f"{python} is no Python: it says no version")
+    return version
+
+
 class Environment:
     """A virtual environment with a torch, as long as the `with` lasts; golu is installed into it in turn."""
 
     def __init__(self, folder: Path, python: str, torch: str) -> None:
         self.folder, self.given, self.torch = folder, python, torch
-        self.python = run([python, "-c", "import platform; print(platform.python_version())"]).strip()
+        self.python = version_of(python)
         self.clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOLU_", "PYTHON"))}
 
     def __enter__(self) -> "Environment":

@@ -6,6 +6,7 @@ them what it builds of these, build/torch-<backend>/. The mathematics are formul
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def golu(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -
     """Apply GoLU elementwise to a tensor of any shape; the result has its dtype."""
     return _GoLU.apply(x, alpha, beta, gamma)
 '''
+_BACKENDS = ("cpu", "cuda", "metal", "rocm", "xpu")
 _LAYERS = '''"""The layer whose forward `kernels.kernelize` puts into a module that has alpha, beta and gamma."""
 
 from torch import Tensor, nn
@@ -76,9 +78,7 @@ class GoLU(nn.Module):
 '''
 
 
-def write_repository(
-    folder: str | Path, repo_id: str, backends: Iterable[str] = ("cpu", "cuda", "metal", "rocm", "xpu")
-) -> Path:
+def write_repository(folder: str | Path, repo_id: str, backends: Iterable[str] = _BACKENDS) -> Path:
     """Write a kernel repository into a new folder; return its path.
 
     Args:
@@ -88,11 +88,19 @@ def write_repository(
 
     Raises:
         FileExistsError: the folder is there already.
+        ValueError: the repository is not called owner/name, or a backend has another name.
 
     `kernels.get_local_kernel(folder).golu(x, alpha, beta, gamma)` computes GoLU. `kernels.kernelize` finds the layer
     GoLU, which takes alpha, beta and gamma from the module that it is put into.
     """
-    folder, backends = Path(folder), list(backends)
+    folder = Path(folder)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(repo_id)):
+        raise ValueError(f'a repository is called "owner/name", not {repo_id!r}')
+    backends = [backends] if isinstance(backends, str) else list(backends)
+    if not backends or not set(backends) <= set(_BACKENDS):
+        raise ValueError(f"backends are some of {', '.join(_BACKENDS)}, not {backends}")
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already: give a folder that is not")
     files = {"__init__.py": _INIT, "functional.py": _FUNCTIONAL, "layers.py": _LAYERS}
     files["formula.py"] = Path(formula.__file__).read_text()
     digest = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:8]

@@ -9,6 +9,7 @@ from torch import nn
 from golu.modules import GoLU
 from golu.surgery import find_activations, replace_activation_by_name
 from golu.surgery.kinds import HIDDEN
+from golu.surgery.report import require_model
 
 _REPLACED = (*HIDDEN, "QuickGELU")
 # a call whose approximation is known at run time only
@@ -50,6 +51,7 @@ def swap(
 
     What cannot be swapped stays, and a warning lists it.
     """
+    require_model(model)
     kept = [(parent, name, child) for parent in model.modules() for name, child in parent.named_children()]
     found = left(model, keep).keys()
     labels = (found | {"GELU", "GELU_tanh"}) - {_UNKNOWN_GELU} if _UNKNOWN_GELU in found else found

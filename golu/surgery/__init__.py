@@ -122,10 +122,9 @@ def update_golu_parameters(
     modules = [each for module in model.modules() for each in (module, *intercepted(module).values())]
     found = [module for module in dict.fromkeys(modules) if isinstance(module, GoLU)]
     if not found:
-        raise ValueError(
-            f"the model holds no GoLU to update, but {find_activations(model).counts()}; "
-            "replace_activation_by_name puts GoLU into it"
-        )
+        held = find_activations(model)
+        other = f", but {held.counts()}" if held.modules or held.functional else " nor any other activation"
+        raise ValueError(f"the model holds no GoLU to update{other}; replace_activation_by_name puts GoLU into one")
 
     def updated(module: GoLU) -> tuple[float, float, float]:
         given = ((new_alpha, module.alpha), (new_beta, module.beta), (new_gamma, module.gamma))

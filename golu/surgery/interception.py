@@ -136,6 +136,8 @@ def class_to_be(module: nn.Module) -> type:
 
 
 def _held(module: nn.Module) -> Any:
+    if isinstance(module, torch.jit.ScriptModule):  # stays as it is, and its _modules is no dict
+        return None
     return module._modules.get(FUNCTIONAL) or module.__dict__.get(FUNCTIONAL)
 
 

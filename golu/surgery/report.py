@@ -74,6 +74,12 @@ def _columns(rows: list[tuple[str, str, str, str]]) -> str:
     return "\n".join(f"{a:<{widths[0]}}  {n:>{widths[1]}}  {w:<{widths[2]}}  {k}" for a, n, w, k in rows)
 
 
+def require_model(model: object) -> None:
+    """Raise a TypeError for what is no model."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"it takes a model (torch.nn.Module), not a {type(model).__name__}")
+
+
 def find_activations(model: nn.Module, *inputs: Any, **named: Any) -> ActivationReport:
     """Find the activations of a model: its modules, and the functions that its modules call.
 
@@ -90,6 +96,7 @@ def find_activations(model: nn.Module, *inputs: Any, **named: Any) -> Activation
     and the like, under whatever name the file imports them, and functions that a module keeps as an attribute. What
     source does not show (a function out of a list, say, or called in another file) is seen with inputs only.
     """
+    require_model(model)
     modules = [(path, label) for path, m in model.named_modules() if (label := module_label(m)) is not None]
     observed = observe(model, inputs, named) if inputs or named else None
     return ActivationReport(modules, list(functional_calls(model)), observed)

@@ -14,7 +14,7 @@ from golu.surgery.interception import class_to_be, intercept, intercepted
 from golu.surgery.kinds import CLASSES, COMPOSED, is_bare, original_class
 from golu.surgery.observation import Observation, observe
 from golu.surgery.recognition import module_label
-from golu.surgery.report import FunctionalCall, find_activations, functional_calls
+from golu.surgery.report import FunctionalCall, find_activations, functional_calls, require_model
 from golu.surgery.source import iterates, may_call, shows
 
 NewActivation = str | nn.Module | Callable[[], nn.Module]
@@ -30,6 +30,7 @@ class Old:
 
 
 def named(model: nn.Module, name: str) -> Old:
+    require_model(model)
     label = module_label(get_activation_function(name)) if name in ACTIVATIONS else None
     if name in ACTIVATIONS and label is None:  # one that somebody has registered
         known = type(get_activation_function(name))
@@ -39,7 +40,7 @@ def named(model: nn.Module, name: str) -> Old:
         return Old(name, lambda _, module: module_label(module) in labels, labels)
     if any(original_class(module).__name__ == name for module in model.modules()):
         return Old(name, lambda _, module: original_class(module).__name__ == name)
-    if any(name == each for module in model.modules() for each in module._modules):
+    if any(name == each for module in _parents(model) for each in module._modules):
         return Old(name, lambda place, _: place == name)
     leaves = {original_class(m).__name__ for m in model.modules() if not [*m.children(), *m.parameters()]}
     raise ValueError(unknown_name("activation", name, dict.fromkeys([*ACTIVATIONS, *CLASSES, *sorted(leaves)])))
@@ -59,9 +60,10 @@ def replace(
     model: nn.Module, old: Old, new: NewActivation, functional: bool, example: Any, keep: tuple[type[nn.Module], ...]
 ) -> nn.Module:
     """Do what golu.replace_activation_by_torch_module describes; warnings name its caller's caller."""
+    require_model(model)
     make = _maker(model, new)
     # Everything is made before anything is changed: after an error the model is as it was.
-    places = [("", model)] + [(name, child) for parent in model.modules() for name, child in parent._modules.items()]
+    places = [("", model)] + [(name, child) for parent in _parents(model) for name, child in parent._modules.items()]
     replaced = {m: make(m) for m in dict.fromkeys(m for name, m in places if m is not None and old.is_old(name, m))}
     if not replaced:
         make(model)  # a wrong `new` is an error all the same
@@ -90,8 +92,13 @@ def replace(
     return model
 
 
+def _parents(model: nn.Module) -> list[nn.Module]:
+    """List the modules whose children can be replaced: all but scripted and traced ones, and what is in them."""
+    return [module for module in model.modules() if not isinstance(module, torch.jit.ScriptModule)]
+
+
 def _put(model: nn.Module, new_for: Mapping[nn.Module, nn.Module]) -> None:
-    for parent in list(model.modules()):
+    for parent in _parents(model):
         for name, child in parent._modules.items():
             if child is not None and child in new_for:
                 parent._modules[name] = new_for[child]
@@ -192,7 +199,7 @@ def _maker(model: nn.Module, new: NewActivation) -> Callable[[nn.Module], nn.Mod
         activation = _new(new)
         if parameter is not None:
             activation.to(parameter.device, parameter.dtype)
-        return activation.train(place.training)
+        return activation.train(getattr(place, "training", False))  # a frozen scripted module has none
 
     return make
 

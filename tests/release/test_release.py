@@ -62,8 +62,27 @@ def test_changes_that_are_not_committed_are_refused(tmp_path: Path, monkeypatch:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     (tmp_path / "new.py").touch()
     monkeypatch.setattr(build, "ROOT", tmp_path)
-    with pytest.raises(SystemExit, match="not committed"):
+    with pytest.raises(SystemExit, match=r"is made of what is committed, and this is not: new\.py;"):
         build.checkout(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--torch", "nonsense"], "argument --torch: it is oldest, newest or a version as 2.11.0, not 'nonsense'"),
+        (["--torch", "2"], "not '2'"),
+        (["--keep", __file__], "is a file, and no folder"),
+        (["--python", "/bin/true"], "/bin/true is no Python: it says no version"),
+        (["--python", "/nowhere/python"], "/nowhere/python cannot be run"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_built(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "checkout", lambda *_: pytest.fail("it builds"))
+    with pytest.raises(SystemExit):
+        release.main(arguments)
+    assert said in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_oldest_torch_is_that_of_the_dependency() -> None:

@@ -87,6 +87,8 @@ def read(path: Path, weights: bool = True) -> State:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=not weights)
     except FileNotFoundError as error:
         raise UserError(f"there is no checkpoint {path}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder: give a checkpoint in it") from error
     except Exception as error:  # the many ways in which reading goes wrong
         raise UserError(f"the checkpoint {path} is broken ({str(error).splitlines()[0]})") from error
     if not isinstance(state, dict) or "model" not in state:

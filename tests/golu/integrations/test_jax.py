@@ -151,11 +151,23 @@ def test_other_dtypes_are_an_error(x: Any) -> None:
         golu(x)
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": INF}, {"alpha": math.nan}, {"beta": 0}, {"beta": -1.0}, {"gamma": 0.0}])
+WRONG: list[dict[str, Any]] = [
+    {"alpha": INF}, {"alpha": math.nan}, {"beta": 0}, {"beta": -1.0}, {"gamma": 0.0}, {"beta": np.float32(-1)},
+    {"gamma": np.float64(0)}, {"beta": np.int64(0)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_parameters_are_an_error(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=f"needs finite parameters, beta and gamma above 0, got {name}="):
         golu(jnp.ones(2), **wrong)
+
+
+@pytest.mark.parametrize("wrong", ["1", True])
+def test_parameters_that_are_no_numbers(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="takes numbers and arrays as parameters, got beta="):
+        golu(jnp.ones(2), beta=wrong)
 
 
 def test_a_missing_jax_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

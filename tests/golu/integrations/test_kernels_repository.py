@@ -97,8 +97,23 @@ def test_the_build_file(repository: Path) -> None:
 
 
 def test_a_folder_that_is_there_is_left_alone(repository: Path) -> None:
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="is there already: give a folder that is not"):
         write_repository(repository, "somebody/golu")
+
+
+@pytest.mark.parametrize("repo_id", [None, "golu", 'me/"golu', "a/b/c"])
+def test_a_repository_is_called_owner_and_name(repo_id: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='a repository is called "owner/name"'):
+        write_repository(tmp_path / "new", repo_id)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("backends", [["gpu"], [], ["../../x"], "all"])
+def test_backends_have_names(backends: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="backends are some of cpu, cuda, metal, rocm, xpu, not"):
+        write_repository(tmp_path / "new", "somebody/golu", backends)
+    write_repository(tmp_path / "one", "somebody/golu", "cpu")
+    assert [each.name for each in (tmp_path / "one" / "build").iterdir()] == ["torch-cpu"]
 
 
 def test_kernels_itself_loads_it(repository: Path) -> None:

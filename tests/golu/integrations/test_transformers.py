@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -66,6 +67,14 @@ def test_the_name_is_known_until_it_is_undone() -> None:
         assert "golu" in ACT2CLS and "golu" in ACT2FN
         first.undo()
         assert "golu" not in ACT2CLS and "golu" not in ACT2FN
+
+
+def test_what_somebody_else_has_put_there_meanwhile_stays() -> None:
+    registration = golu_transformers.enable()
+    with patch.dict(ACT2CLS, {"golu": nn.GELU}):
+        registration.undo()
+        assert ACT2CLS["golu"] is nn.GELU and "golu" not in ACT2FN
+    dict.pop(ACT2CLS, "golu", None)  # what patch.dict has put back
 
 
 @pytest.mark.parametrize("table", [ACT2CLS, ACT2FN], ids=["ACT2CLS", "ACT2FN"])

@@ -25,6 +25,11 @@ def test_only_broken_checkpoints(tmp_path):
     assert checkpoint.load(path) is None
 
 
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(UserError, match="is a folder: give a checkpoint in it"):
+        checkpoint.read(tmp_path)
+
+
 def test_no_code_runs_when_a_checkpoint_is_read(tmp_path):
     class Evil:
         def __reduce__(self):
