@@ -34,7 +34,7 @@ release-check: $(READY)
 	$(BIN)/python -m release $(RELEASE)
 
 # Anew whenever what is installed, or what is compiled, changes.
-$(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/extension.c golu/kernels/gate.h golu/kernels/simd.h golu/kernels/output.h golu/kernels/gated.h golu/kernels/learned.h
+$(READY): pyproject.toml requirements.txt setup.py golu/kernels/cpu.c golu/kernels/extension.c golu/kernels/gate.h golu/kernels/simd.h golu/kernels/output.h golu/kernels/gated.h golu/kernels/learned.h golu/kernels/forms.h
 	@echo "installing torch and the other packages into $(VENV): a few minutes the first time"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.txt

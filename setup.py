@@ -90,13 +90,7 @@ extension = ["golu/kernels/extension.c"] if limited and (INCLUDE / "Python.h").e
 kernel = Extension(
     "golu.kernels._cpu",
     sources=["golu/kernels/cpu.c", *extension],
-    depends=[
-        "golu/kernels/gate.h",
-        "golu/kernels/simd.h",
-        "golu/kernels/output.h",
-        "golu/kernels/gated.h",
-        "golu/kernels/learned.h",
-    ],
+    depends=[f"golu/kernels/{name}.h" for name in ("gate", "simd", "output", "gated", "learned", "forms")],
     optional=True,
 )
 setup(

@@ -15,9 +15,8 @@ from golu.kernels import cpu
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = Path(cpu.__file__).with_name("_cpu.so")
-KERNEL = {
-    f"golu/kernels/{name}" for name in ("cpu.c", "extension.c", "gate.h", "simd.h", "output.h", "gated.h", "learned.h")
-}
+HEADERS = ("gate", "simd", "output", "gated", "learned", "forms")
+KERNEL = {f"golu/kernels/{name}" for name in ("cpu.c", "extension.c", *(f"{each}.h" for each in HEADERS))}
 
 
 def build(tmp_path: Path, kind: str, compiler: str) -> Path:
