@@ -83,6 +83,8 @@ def export(model: GPT, configuration: Mapping[str, Any], vocabulary: Mapping[str
 
     from golu.integrations import transformers as names
 
+    if configuration.get("gated"):
+        raise UserError("GPT-2 has no gated MLPs: tasks.export writes the weights of this model")
     activation = configuration["activation"]
     if activation not in ACTIVATIONS:
         raise UserError(f"transformers has no {activation}: it has {', '.join(ACTIVATIONS)}")

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from golu import get_activation_function
+from golu import GoLU, get_activation_function, golu_gate
 
 
 class GPT(nn.Module):
@@ -20,6 +20,7 @@ class GPT(nn.Module):
         vocabulary_size: tokens that it knows.
         block_size: tokens that it sees at most.
         bias: whether linear layers and norms have one.
+        gated: whether an MLP is proj(activation(a) * b), a and b projections to 8/3 of the width (Shazeer 2020).
     """
 
     def __init__(
@@ -32,13 +33,14 @@ class GPT(nn.Module):
         dropout: float = 0.0,
         bias: bool = True,
         activation: str = "GoLU",
+        gated: bool = False,
     ) -> None:
         super().__init__()
         self.block_size = block_size
         self.token_embedding = nn.Embedding(vocabulary_size, n_embd)
         self.position_embedding = nn.Embedding(block_size, n_embd)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(_Block(n_head, n_embd, dropout, bias, activation) for _ in range(n_layer))
+        self.blocks = nn.ModuleList(_Block(n_head, n_embd, dropout, bias, activation, gated) for _ in range(n_layer))
         self.norm = nn.LayerNorm(n_embd, bias=bias)
         for name, parameter in self.named_parameters():
             if name.endswith("proj.weight"):
@@ -70,12 +72,12 @@ class GPT(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, n_head: int, n_embd: int, dropout: float, bias: bool, activation: str) -> None:
+    def __init__(self, n_head: int, n_embd: int, dropout: float, bias: bool, activation: str, gated: bool) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(n_embd, bias=bias)
         self.attention = _Attention(n_head, n_embd, dropout, bias)
         self.norm_2 = nn.LayerNorm(n_embd, bias=bias)
-        self.mlp = _MLP(n_embd, dropout, bias, activation)
+        self.mlp = (_GatedMLP if gated else _MLP)(n_embd, dropout, bias, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm_1(x))
@@ -110,3 +112,24 @@ class _MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.proj(self.activation(self.fc(x))))
+
+
+class _GatedMLP(nn.Module):
+    def __init__(self, n_embd: int, dropout: float, bias: bool, activation: str) -> None:
+        super().__init__()
+        hidden = 8 * n_embd // 3
+        self.fc = nn.Linear(n_embd, 2 * hidden, bias=bias)
+        self.activation = get_activation_function(activation)
+        self.proj = nn.Linear(hidden, n_embd, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.fc(x).chunk(2, -1)
+        return self.dropout(self.proj(self._gated(gate, up)))
+
+    def _gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        act = self.activation
+        if type(act) is GoLU:  # by one kernel, which keeps gate and up only
+            return golu_gate(gate, up, act.alpha, act.beta, act.gamma)
+        gated: Tensor = act(gate) * up
+        return gated

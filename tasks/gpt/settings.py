@@ -21,6 +21,9 @@ class Settings:
     block_size: int = setting(positive_int, 1024, "number of tokens of context")
     dropout: float = setting(unit_float, 0.0, "dropout after embeddings, attention and MLPs; 0 turns it off")
     bias: bool = setting(bool, False, "biases in linear layers and norms")
+    gated: bool = setting(
+        bool, False, "gated MLPs, activation(a) * b of two projections to 8/3 of the width: as many parameters"
+    )
     vocab_multiple: int = setting(positive_int, 64, "the embedding has a multiple of so many rows, for speed")
     batch_size: int = setting(positive_int, 12, "largest number of sequences in a batch, which one process takes")
     gradient_accumulation_steps: int = setting(

@@ -169,6 +169,7 @@ def build_model(settings: Settings, vocabulary_size: int, activation: str) -> GP
         settings.dropout,
         settings.bias,
         activation,
+        settings.gated,
     )
 
 

@@ -91,6 +91,8 @@ def test_what_is_not_there(program, text, tmp_path, monkeypatch):
 def test_what_gpt2_has_not_is_refused(program, text, tmp_path):
     path = trained(program, text, tmp_path / "results", "--activation", "LeakyReLU")
     assert "transformers has no LeakyReLU" in line_of(program(export, path, "--output", tmp_path / "exported"))
+    gated = trained(program, text, tmp_path / "gated", "--gated")
+    assert "GPT-2 has no gated MLPs" in line_of(program(export, gated, "--output", tmp_path / "exported"))
     (tmp_path / "there").mkdir()
     assert "is there already" in line_of(program(export, path, "--output", tmp_path / "there"))
     assert "no checkpoint" in line_of(program(export, tmp_path / "none.pth"))

@@ -20,6 +20,20 @@ from workbench.training.seeding import seed_everything
 LEARNED = {"PReLU", "xIELU", "AGLU", "TrainableGoLU"}  # activations with parameters
 
 
+@pytest.mark.parametrize("activation", ["Swish", "GoLU", "GoLU_output", "TrainableGoLU"])
+def test_gated_mlps_are_the_formula(activation):
+    seed_everything(0)
+    model = GPT(64, 8, n_layer=1, n_head=2, n_embd=24, bias=True, activation=activation, gated=True).double()
+    mlp, x = model.blocks[0].mlp, torch.randn(3, 5, 24, dtype=torch.float64)
+    gate, up = F.linear(x, mlp.fc.weight, mlp.fc.bias).split(64, -1)
+    value = gate * torch.sigmoid(gate) if activation == "Swish" else gate * torch.exp(-torch.exp(-gate))
+    wanted = F.linear(value * up, mlp.proj.weight, mlp.proj.bias)
+    assert torch.allclose(mlp(x), wanted, atol=1e-12)
+    plain = GPT(64, 8, n_layer=1, n_head=2, n_embd=24, bias=False, activation="GoLU")
+    gated = GPT(64, 8, n_layer=1, n_head=2, n_embd=24, bias=False, activation="GoLU", gated=True)
+    assert sum(each.numel() for each in plain.parameters()) == sum(each.numel() for each in gated.parameters())
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("activation", "theirs"), [("GELU", "gelu"), ("GELU_tanh", "gelu_new"), ("GoLU", None)])
 def test_logits_loss_and_gradients_are_those_of_transformers(activation, theirs, bias):

@@ -59,10 +59,10 @@ def test_a_run_of_the_documented_command(text, program, tmp_path):
 
 def test_every_value_of_a_recipe_has_a_flag(text, program, tmp_path):
     given = {
-        "n_layer": 1, "n_head": 8, "n_embd": 16, "block_size": 8, "dropout": 0.1, "bias": True, "vocab_multiple": 7,
-        "batch_size": 3, "gradient_accumulation_steps": 2, "max_iters": 5, "learning_rate": 0.5, "warmup_iters": 1,
-        "lr_decay_iters": 2, "min_lr": 0.25, "decay_lr": False, "weight_decay": 0.3, "beta1": 0.8, "beta2": 0.7,
-        "grad_clip": 0.4, "eval_interval": 3, "eval_iters": 2, "dtype": "bfloat16",
+        "n_layer": 1, "n_head": 8, "n_embd": 16, "block_size": 8, "dropout": 0.1, "bias": True, "gated": True,
+        "vocab_multiple": 7, "batch_size": 3, "gradient_accumulation_steps": 2, "max_iters": 5, "learning_rate": 0.5,
+        "warmup_iters": 1, "lr_decay_iters": 2, "min_lr": 0.25, "decay_lr": False, "weight_decay": 0.3, "beta1": 0.8,
+        "beta2": 0.7, "grad_clip": 0.4, "eval_interval": 3, "eval_iters": 2, "dtype": "bfloat16",
     }  # fmt: skip
     # --model-name decides one of the others, and --epochs would overrule --max-iters
     assert given.keys() | {"model", "epochs"} == {each.name for each in fields(Settings)}
@@ -79,7 +79,7 @@ def test_every_value_of_a_recipe_has_a_flag(text, program, tmp_path):
         (0.3, (0.8, 0.7)), (0.0, (0.8, 0.7))
     ]  # fmt: skip
     rows = -(-open_tokens(text).vocabulary_size // 7) * 7
-    assert results["parameters"] == closed_form(rows, 8, 1, 16, True)
+    assert results["parameters"] == closed_form(rows, 8, 1, 16, True) - 12  # gated: 42 hidden ones, not 42 2/3
 
 
 def test_epochs_instead_of_steps(text, program, tmp_path):
