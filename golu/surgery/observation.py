@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from golu.surgery.kinds import CLASSES, FUNCTIONS, call_label, function_name
+from golu.surgery.kinds import call_label, function_name
 from golu.surgery.recognition import module_label
 
 
@@ -65,7 +65,7 @@ class _Functions(TorchFunctionMode):
         label = call_label(function, kwargs or {})
         before = self.running, self.known
         self.running, self.known = function, label is not None
-        if label is not None:
+        if label is not None and not before[1]:  # an operator that the other mode has noted comes by here
             self.note(label, function_name(function))
         try:
             return function(*args, **(kwargs or {}))
@@ -97,9 +97,7 @@ class _Functions(TorchFunctionMode):
         return None, source
 
 
-_OPERATORS = {f: label for f, label in FUNCTIONS.items() if isinstance(f, torch._ops.OpOverload)} | {
-    torch.ops.aten.log_sigmoid_forward.default: "LogSigmoid",
-}
+_UNNAMED = {torch.ops.aten.log_sigmoid_forward.default: "LogSigmoid"}  # an operator that no function is named after
 
 
 class _Operations(TorchDispatchMode):
@@ -110,8 +108,13 @@ class _Operations(TorchDispatchMode):
         self.watch = watch
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        label = _OPERATORS.get(function)
-        if label in CLASSES and not self.watch.known:
+        label = call_label(function, kwargs or {}) or _UNNAMED.get(function)
+        before = self.watch.known
+        if label is not None and not before:
             inside = getattr(self.watch.running, "__name__", "compiled code")
             self.watch.note(label, f"inside of {inside}")
-        return function(*args, **(kwargs or {}))
+            self.watch.known = True
+        try:
+            return function(*args, **(kwargs or {}))
+        finally:
+            self.watch.known = before

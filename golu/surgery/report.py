@@ -93,8 +93,9 @@ def find_activations(model: nn.Module, *inputs: Any, **named: Any) -> Activation
     family are left out. A GELU with approximate="tanh" is named GELU_tanh, x * sigmoid(1.702 x) QuickGELU.
 
     Functions are found in the source of the modules' classes, where it is available: F.relu(x), torch.relu(x), x.relu()
-    and the like, under whatever name the file imports them, and functions that a module keeps as an attribute. What
-    source does not show (a function out of a list, say, or called in another file) is seen with inputs only.
+    and the like, under whatever name the file imports them, and functions that a module keeps as an attribute; those
+    of scripted and traced modules in their graphs. What source does not show (a function out of a list, say, or called
+    in another file) is seen with inputs only.
     """
     require_model(model)
     modules = [(path, label) for path, m in model.named_modules() if (label := module_label(m)) is not None]
@@ -104,7 +105,13 @@ def find_activations(model: nn.Module, *inputs: Any, **named: Any) -> Activation
 
 def functional_calls(model: nn.Module) -> Iterator[FunctionalCall]:
     """Yield every functional call that the source shows and that is not intercepted."""
+    compiled: set[nn.Module] = set()  # what is in scripted modules, whose graphs show theirs too
     for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            if module not in compiled and hasattr(module, "inlined_graph"):  # a list of modules has none
+                compiled.update(module.modules())
+                yield from _in_script(path, module)
+            continue
         cls, taken = original_class(module), set(intercepted(module))
         both = {"GELU", "GELU_tanh"} <= taken  # whatever the approximation turns out to be
         if cls in CLASSES.values() or module_label(module) is not None:
@@ -127,6 +134,28 @@ def _in_graph(path: str, module: nn.Module) -> Iterator[FunctionalCall]:
             name = function_name(node.target)
             call = f"{name}({', '.join(map(str, node.args))})"
             yield FunctionalCall(path, type(module).__name__, label, call, "an fx graph")
+
+
+def _in_script(path: str, module: torch.jit.ScriptModule) -> Iterator[FunctionalCall]:
+    """Yield each activation once: F.silu(x) has silu and silu_ in its graph, of which one runs."""
+    found = {}
+    for node in _nodes(module.inlined_graph):
+        namespace, _, name = node.kind().partition("::")
+        label = call_label(getattr(torch.ops.aten, name, None), {}) if namespace == "aten" else None
+        if label == "GELU":
+            approximate = list(node.inputs())[1].toIValue()
+            label = {"none": "GELU", "tanh": "GELU_tanh"}.get(approximate, "GELU(approximate=...)")
+        found[label] = name.removesuffix("_")
+    for label, name in found.items():
+        if label is not None:
+            yield FunctionalCall(path, str(module.original_name), label, name, "a scripted module")
+
+
+def _nodes(block: Any) -> Iterator[Any]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)
 
 
 def _recurrent(path: str, module: nn.Module) -> Iterator[FunctionalCall]:

@@ -170,7 +170,7 @@ def _left(
     """
     calls: list[FunctionalCall | Observation] = []
     if functional:
-        calls += [*functional_calls(model), *_scripted(model, old)]
+        calls += functional_calls(model)
     if example is not None:
         named = example if isinstance(example, Mapping) else {}
         inputs = () if named else example if isinstance(example, tuple) else (example,)
@@ -179,16 +179,6 @@ def _left(
     apart = {path for path, each in model.named_modules() if isinstance(each, keep) or each in new}
     left = [call for call in calls if call.activation in old.labels and call.path not in apart]
     return list(dict.fromkeys(f"{call.call} in {call.class_name}, {call.source}" for call in left))
-
-
-def _scripted(model: nn.Module, old: Old) -> list[FunctionalCall]:
-    return [
-        FunctionalCall(path, type(module).__name__, label, f"aten::{label.lower()}", "a scripted module")
-        for path, module in model.named_modules()
-        if isinstance(module, torch.jit.ScriptModule)
-        for label in old.labels
-        if f"aten::{label.lower()}" in str(module.inlined_graph)
-    ]
 
 
 def _maker(model: nn.Module, new: NewActivation) -> Callable[[nn.Module], nn.Module]:
