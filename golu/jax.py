@@ -4,6 +4,8 @@ Importing it imports jax, which the extra `jax` installs, and raises an ImportEr
 """
 
 import math
+import numbers
+from typing import Any
 
 from golu.integrations.hosts import imported
 
@@ -11,7 +13,6 @@ imported("jax", "0.4.31", needed_by="golu.jax")
 
 import jax  # noqa: E402  (the line before says in one line what is missing)
 import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
 from jax import Array  # noqa: E402
 from jax.typing import ArrayLike  # noqa: E402
 
@@ -34,23 +35,28 @@ def golu(x: ArrayLike, alpha: ArrayLike = 1.0, beta: ArrayLike = 1.0, gamma: Arr
         An array of x's dtype, and of x's shape unless a parameter's is larger.
 
     Raises:
-        TypeError: x is not of one of these dtypes, or a parameter is a string or a bool.
+        TypeError: x is not of one of these dtypes, or a parameter is neither a real number nor an array.
         ValueError: a parameter that is a number is not finite, or beta or gamma is not above 0.
 
     It can be compiled, batched and differentiated, forward and backward, to any order. Only x is kept for the backward
     pass. At -inf the value is -0 and the gradient 0; at +inf they are inf and alpha; NaN stays NaN.
     """
     for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
-        if isinstance(value, (bool, str)):
-            raise TypeError(f"GoLU in JAX takes numbers and arrays as parameters, got {name}={value!r}")
-        number = float(value) if isinstance(value, (int, float, np.floating, np.integer)) else None
-        if number is not None and not (math.isfinite(number) and (number > 0 or name == "alpha")):
-            raise ValueError(f"GoLU in JAX needs finite parameters, beta and gamma above 0, got {name}={value}")
+        _check(name, value)
     x = jnp.asarray(x)
     if x.dtype.name not in _DTYPES:
         raise TypeError(f"GoLU takes {', '.join(_DTYPES)} arrays, not {x.dtype.name}; convert it first")
     y: Array = _golu(x, alpha, beta, gamma)
     return y
+
+
+def _check(name: str, value: Any) -> None:
+    kind = getattr(value, "dtype", type(value))
+    if kind is not float and not any(jnp.issubdtype(kind, real) for real in (jnp.floating, jnp.integer)):
+        raise TypeError(f"GoLU in JAX takes real numbers or arrays as parameters, got {name}={value!r}")
+    number = isinstance(value, (numbers.Real, jnp.generic))  # numpy's too, and of them bfloat16 is no Real
+    if number and not (math.isfinite(value) and (value > 0 or name == "alpha")):
+        raise ValueError(f"GoLU in JAX needs finite parameters, beta and gamma above 0, got {name}={value}")
 
 
 @jax.jit

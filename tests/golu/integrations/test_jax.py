@@ -153,7 +153,7 @@ def test_other_dtypes_are_an_error(x: Any) -> None:
 
 WRONG: list[dict[str, Any]] = [
     {"alpha": INF}, {"alpha": math.nan}, {"beta": 0}, {"beta": -1.0}, {"gamma": 0.0}, {"beta": np.float32(-1)},
-    {"gamma": np.float64(0)}, {"beta": np.int64(0)},
+    {"gamma": np.float64(0)}, {"beta": np.int64(0)}, {"beta": jnp.bfloat16.dtype.type(-1)},
 ]  # fmt: skip
 
 
@@ -164,10 +164,15 @@ def test_wrong_parameters_are_an_error(wrong: dict[str, float]) -> None:
         golu(jnp.ones(2), **wrong)
 
 
-@pytest.mark.parametrize("wrong", ["1", True])
+@pytest.mark.parametrize("wrong", ["1", True, np.bool_(True), None, 1j, np.complex64(1), np.ones(2, bool)])
 def test_parameters_that_are_no_numbers(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="takes numbers and arrays as parameters, got beta="):
+    with pytest.raises(TypeError, match="takes real numbers or arrays as parameters, got beta="):
         golu(jnp.ones(2), beta=wrong)
+
+
+@pytest.mark.parametrize("two", [2, np.int8(2), np.float32(2), jnp.bfloat16(2), np.array(2.0), jnp.array(2.0)])
+def test_every_kind_of_number_is_taken(two: Any) -> None:
+    assert golu(jnp.ones(3), two, two, two).tolist() == golu(jnp.ones(3), 2.0, 2.0, 2.0).tolist()
 
 
 def test_a_missing_jax_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
