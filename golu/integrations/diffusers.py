@@ -5,6 +5,7 @@ from torch import nn
 from golu.integrations.hosts import Registration, imported
 from golu.integrations.swapping import swap
 from golu.modules import GoLU
+from golu.surgery.report import require_model
 
 _AT_LEAST = "0.33"
 
@@ -40,4 +41,5 @@ def complete(model: nn.Module) -> nn.Module:
 
     What cannot be swapped stays, and a warning lists it.
     """
+    require_model(model, ": complete each model of a pipeline")
     return swap(model, stacklevel=3)

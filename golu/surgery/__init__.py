@@ -14,7 +14,7 @@ from golu.modules import GoLU, check_keep
 from golu.surgery.interception import intercepted
 from golu.surgery.kinds import CLASSES, labels_of, original_class
 from golu.surgery.recognition import module_label
-from golu.surgery.report import ActivationReport, FunctionalCall, find_activations
+from golu.surgery.report import ActivationReport, FunctionalCall, find_activations, require_model
 from golu.surgery.swap import NewActivation, Old, named, replace
 
 __all__ = [
@@ -119,6 +119,7 @@ def update_golu_parameters(
         ValueError: the model holds no GoLU, a value is NaN or infinite, or they do not go with keep="output"; then
             nothing has been changed.
     """
+    require_model(model)
     modules = [each for module in model.modules() for each in (module, *intercepted(module).values())]
     found = [module for module in dict.fromkeys(modules) if isinstance(module, GoLU)]
     if not found:

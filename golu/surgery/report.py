@@ -74,10 +74,10 @@ def _columns(rows: list[tuple[str, str, str, str]]) -> str:
     return "\n".join(f"{a:<{widths[0]}}  {n:>{widths[1]}}  {w:<{widths[2]}}  {k}" for a, n, w, k in rows)
 
 
-def require_model(model: object) -> None:
+def require_model(model: object, hint: str = "") -> None:
     """Raise a TypeError for what is no model."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"it takes a model (torch.nn.Module), not a {type(model).__name__}")
+        raise TypeError(f"it takes a model (torch.nn.Module), not a {type(model).__name__}{hint}")
 
 
 def find_activations(model: nn.Module, *inputs: Any, **named: Any) -> ActivationReport:

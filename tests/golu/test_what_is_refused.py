@@ -54,6 +54,7 @@ def test_swap_takes_what_is_compiled_and_replaces_a_quick_gelu() -> None:
         lambda: find_activations(None),  # type: ignore[arg-type]
         lambda: replace_activation_by_name(None, "ReLU", GoLU),  # type: ignore[arg-type]
         lambda: replace_activation_by_torch_module(None, nn.ReLU, GoLU),  # type: ignore[arg-type]
+        lambda: update(None, 1.0),  # type: ignore[arg-type]
         lambda: swap(None),  # type: ignore[arg-type]
     ],
 )

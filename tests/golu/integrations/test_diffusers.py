@@ -90,3 +90,10 @@ def test_a_golu_of_somebody_else_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValueError, match="diffusers has an activation 'golu' already"):
         golu_diffusers.enable()
     assert ACT2CLS["golu"] is nn.GELU
+
+
+def test_a_pipeline_is_not_completed_as_a_whole() -> None:
+    pipeline = diffusers.DDPMPipeline(unet("silu")[0], diffusers.DDPMScheduler())
+    message = r"it takes a model \(torch.nn.Module\), not a DDPMPipeline: complete each model of a pipeline$"
+    with pytest.raises(TypeError, match=message):
+        golu_diffusers.complete(pipeline)  # type: ignore[arg-type]
