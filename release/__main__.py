@@ -46,13 +46,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for version in options.torch:
         if version not in ("oldest", "newest") and not re.fullmatch(r"\d+(\.\d+)+", version):
             parser.error(f"argument --torch: it is oldest, newest or a version as 2.11.0, not {version!r}")
-    if options.keep and options.keep.exists() and not options.keep.is_dir():
-        parser.error(f"argument --keep: {options.keep} is a file, and no folder")
+    for folder in (options.keep, *options.keep.parents) if options.keep else ():
+        if folder.exists() and not folder.is_dir():
+            parser.error(f"argument --keep: {folder} is a file, and no folder")
     for python in options.python:
         try:
             version_of(python)
         except RuntimeError as error:
-            parser.error(f"argument --python: {error}")
+            parser.error(f"argument --python: {' '.join(str(error).split())}")
     return options
 
 

@@ -66,12 +66,23 @@ def test_changes_that_are_not_committed_are_refused(tmp_path: Path, monkeypatch:
         build.checkout(tmp_path / "copy")
 
 
+def test_what_the_documentation_writes_is_ignored() -> None:
+    """Else no release could be made after the first steps."""
+    written = ["predictions/7.png", "digits.onnx", "model.onnx", "model.onnx.data", "model.pt2", "model.safetensors"]
+    written += ["exported/config.json", "golu_gpt/config.json", "golu_digits/model_index.json"]
+    ignored = subprocess.run(["git", "check-ignore", *written], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ignored.stdout.split() == written
+    assert subprocess.run(["git", "check-ignore", "--quiet", "tests/model.onnx"], cwd=ROOT, check=False).returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--torch", "nonsense"], "argument --torch: it is oldest, newest or a version as 2.11.0, not 'nonsense'"),
         (["--torch", "2"], "not '2'"),
         (["--keep", __file__], "is a file, and no folder"),
+        (["--keep", f"{__file__}/dist"], f"{__file__} is a file, and no folder"),
+        (["--python", "false"], "argument --python: false -c import platform"),
         (["--python", "/bin/true"], "/bin/true is no Python: it says no version"),
         (["--python", "/nowhere/python"], "/nowhere/python cannot be run"),
     ],
