@@ -217,8 +217,7 @@ class _OutputKept(torch.autograd.Function):
         y, packed = ctx.saved_tensors
         if y.stride() != ctx.stride:  # of hooks on saved tensors
             y = y.new_empty_strided(y.size(), ctx.stride).copy_(y)
-        seen = _is_compiling() or _is_grad_enabled() or _transformed(dy) or not is_plain(dy)
-        if seen:  # create_graph, batched gradients
+        if _is_compiling() or _is_grad_enabled() or not is_plain(dy):  # create_graph, batched gradients
             dx = from_output.backward(dy, y, from_output.unpacked(packed, y), *ctx.parameters)
         else:
             dx = kernels.backward_from_output(dy, y, packed, *ctx.parameters)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from golu import formula, kernels, operator
+from golu import formula, kernels
 from golu.functional import check_parameters, is_plain
 
 _Parameters = tuple[float, float, float]
@@ -22,7 +22,7 @@ def golu_gate(gate: Tensor, up: Tensor, alpha: float = 1.0, beta: float = 1.0, g
         alpha, beta, gamma: as for `golu`.
 
     Returns:
-        A contiguous tensor of their shape and dtype.
+        A tensor of their shape and dtype.
 
     Raises:
         ValueError: shapes, dtypes or devices differ, or a parameter is NaN or infinite.
@@ -30,8 +30,7 @@ def golu_gate(gate: Tensor, up: Tensor, alpha: float = 1.0, beta: float = 1.0, g
     """
     _require_fitting(gate, up)
     check_parameters(alpha, beta, gamma)
-    plain = not torch.compiler.is_compiling() and is_plain(gate) and is_plain(up) and not operator.transformed()
-    if not plain:
+    if torch.compiler.is_compiling() or not (is_plain(gate) and is_plain(up)):
         return _by_formula(gate, up, alpha, beta, gamma)
     if torch.is_grad_enabled() and (gate.requires_grad or up.requires_grad):
         y: Tensor = _Gated.apply(gate, up, alpha, beta, gamma)
@@ -175,7 +174,7 @@ class GoGLU(nn.Module):
     def _alone(gate: Tensor) -> bool:
         """Tell whether nothing sees or casts the operations; where something does, the parts are computed singly."""
         autocast = torch.is_autocast_enabled(gate.device.type)
-        seen = torch.compiler.is_compiling() or operator.transformed() or not is_plain(gate)
+        seen = torch.compiler.is_compiling() or not is_plain(gate)
         return gate.ndim > 1 and not (autocast or seen)
 
     def extra_repr(self) -> str:

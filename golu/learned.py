@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from golu import formula, kernels, operator
+from golu import formula, kernels
 from golu.functional import check_parameters, is_plain
 
 NAMES = ("alpha", "beta", "gamma")
@@ -29,7 +29,7 @@ def golu_learned(x: Tensor, parameters: Tensor, channel_dim: int = 1) -> Tensor:
         TypeError: x is not of one of these dtypes.
     """
     shape = _shape_for(x, parameters.shape[1], channel_dim)
-    seen = torch.compiler.is_compiling() or operator.transformed() or not (is_plain(x) and is_plain(parameters))
+    seen = torch.compiler.is_compiling() or not (is_plain(x) and is_plain(parameters))
     if seen or (parameters.requires_grad and parameters.device != x.device):
         return _by_formula(x, parameters, shape)
     y: Tensor = _Learned.apply(x, parameters, channel_dim, shape)
@@ -57,6 +57,8 @@ def _by_formula(x: Tensor, parameters: Tensor, shape: Sequence[int]) -> Tensor:
 def _in_rows(x: Tensor, channels: int, channel_dim: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """View or copy x as (rows, channels, inner), contiguous; and return what brings such a tensor into x's shape."""
     size = x.size()
+    if channels == 1 and x.is_contiguous():
+        return x.view(1, 1, x.numel()), lambda y: y.view(size)
     if channels == 1:
         stride = torch.empty_like(x, device="meta").stride()
         if x.stride() != stride:
@@ -82,7 +84,7 @@ class _Learned(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, parameters = ctx.saved_tensors
-        if not torch.is_grad_enabled() and not operator.transformed() and is_plain(dy):
+        if not torch.is_grad_enabled() and is_plain(dy):
             rows, restored = _in_rows(x, parameters.shape[1], ctx.channel_dim)
             # brought into x's order of memory, which the rows have
             like = torch.empty_like(x).copy_(dy) if dy.stride() != x.stride() else dy

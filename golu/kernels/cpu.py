@@ -68,19 +68,18 @@ class CPUKernel:
 
     def _forward_by_ctypes(self, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
         run = self._forwards.get(x.dtype)
-        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        parameters = _parameters(alpha, beta, gamma)
         if run is None:
             return formula.golu(x, alpha, beta, gamma)
         y = _empty_like(x)  # keeps the strides of dense memory
-        if x.is_neg() or not (x.is_contiguous() or x.stride() == y.stride()):
-            x = y.copy_(x)
+        x = _in_the_order_of(y, x)
         if run(x.data_ptr(), y.data_ptr(), x.numel(), parameters, _threads(x)):
             return formula.golu(x, alpha, beta, gamma)
         return y
 
     def backward(self, dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:
         run = self._backwards.get(x.dtype)
-        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        parameters = _parameters(alpha, beta, gamma)
         if run is None or dy.dtype is not x.dtype:
             return formula.backward(dy, x, alpha, beta, gamma)
         dx = _empty_like(x)
@@ -100,9 +99,8 @@ class CPUKernel:
         if run is None:
             return None
         y, packed = _empty_like(x), torch.empty((x.numel() + 7) // 8, dtype=torch.uint8)
-        if x.is_neg() or not (x.is_contiguous() or x.stride() == y.stride()):
-            x = y.copy_(x)
-        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        x = _in_the_order_of(y, x)
+        parameters = _parameters(alpha, beta, gamma)
         least = from_output.minimum(beta)[0] / gamma
         pointers = x.data_ptr(), y.data_ptr(), packed.data_ptr()
         return None if run[0](*pointers, x.numel(), parameters, least, _threads(x)) else (y, packed)
@@ -138,7 +136,7 @@ class CPUKernel:
             rows, columns = given[0].shape
             strides = (ctypes.c_int64 * 5)(*(0 if each is None else each.stride(0) for each in tensors))
         pointers = [None if each is None else each.data_ptr() for each in tensors]
-        parameters = None if alpha == beta == gamma == 1.0 else _parameters(alpha, beta, gamma)
+        parameters = _parameters(alpha, beta, gamma)
         return not run(*pointers, rows, columns, strides, parameters, _threads(given[0]))
 
     def learned(self, dy: Tensor | None, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor | None] | None:
@@ -157,6 +155,12 @@ class CPUKernel:
         return None if refused else (out, sums)
 
 
+def _in_the_order_of(like: Tensor, x: Tensor) -> Tensor:
+    """Return x with its values as they are and in the order of `like`, which is empty and made after it."""
+    as_it_is = not x.is_neg() and (x.is_contiguous() or x.stride() == like.stride())
+    return x if as_it_is else like.copy_(x)
+
+
 def _threads(x: Tensor) -> int:
     """Ask torch, which sets OpenMP's number of threads in each thread only when it is asked there."""
     return torch.get_num_threads() if x.numel() > _ONE_THREAD else 1
@@ -164,8 +168,8 @@ def _threads(x: Tensor) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _parameters(alpha: float, beta: float, gamma: float) -> Any:
-    """Return the C array; the C code says where it does not serve them."""
-    return (ctypes.c_double * 3)(alpha, beta, gamma)
+    """Return the C array, None for 1; the C code says where it does not serve them."""
+    return None if alpha == beta == gamma == 1.0 else (ctypes.c_double * 3)(alpha, beta, gamma)
 
 
 @functools.lru_cache(maxsize=64)

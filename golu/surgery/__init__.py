@@ -136,7 +136,7 @@ def update_golu_parameters(
     for distinct in dict.fromkeys(values):
         check_parameters(*distinct)
     for module, (alpha, beta, gamma) in zip(found, values, strict=True):
-        check_keep(alpha, beta, gamma, keep or module.keep)
+        check_keep(alpha, beta, gamma, module.keep if keep is None else keep)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # given just now, once rather than once a module
         for module, value in zip(found, values, strict=True):

@@ -77,7 +77,7 @@ class _Block(nn.Module):
         self.norm_1 = nn.LayerNorm(n_embd, bias=bias)
         self.attention = _Attention(n_head, n_embd, dropout, bias)
         self.norm_2 = nn.LayerNorm(n_embd, bias=bias)
-        self.mlp = (_GatedMLP if gated else _MLP)(n_embd, dropout, bias, activation)
+        self.mlp = _MLP(n_embd, dropout, bias, activation, gated)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm_1(x))
@@ -103,31 +103,21 @@ class _Attention(nn.Module):
 
 
 class _MLP(nn.Module):
-    def __init__(self, n_embd: int, dropout: float, bias: bool, activation: str) -> None:
+    def __init__(self, n_embd: int, dropout: float, bias: bool, activation: str, gated: bool) -> None:
         super().__init__()
-        self.fc = nn.Linear(n_embd, 4 * n_embd, bias=bias)
-        self.activation = get_activation_function(activation)
-        self.proj = nn.Linear(4 * n_embd, n_embd, bias=bias)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.proj(self.activation(self.fc(x))))
-
-
-class _GatedMLP(nn.Module):
-    def __init__(self, n_embd: int, dropout: float, bias: bool, activation: str) -> None:
-        super().__init__()
-        hidden = 8 * n_embd // 3
-        self.fc = nn.Linear(n_embd, 2 * hidden, bias=bias)
+        self.gated = gated
+        hidden = 8 * n_embd // 3 if gated else 4 * n_embd
+        self.fc = nn.Linear(n_embd, 2 * hidden if gated else hidden, bias=bias)
         self.activation = get_activation_function(activation)
         self.proj = nn.Linear(hidden, n_embd, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.fc(x).chunk(2, -1)
-        return self.dropout(self.proj(self._gated(gate, up)))
+        hidden = self.fc(x)
+        hidden = self._gate(*hidden.chunk(2, -1)) if self.gated else self.activation(hidden)
+        return self.dropout(self.proj(hidden))
 
-    def _gated(self, gate: Tensor, up: Tensor) -> Tensor:
+    def _gate(self, gate: Tensor, up: Tensor) -> Tensor:
         act = self.activation
         if type(act) is GoLU:  # by one kernel, which keeps gate and up only
             return golu_gate(gate, up, act.alpha, act.beta, act.gamma)
