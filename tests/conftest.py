@@ -50,6 +50,33 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+# tables of the whole process into which names of activations are put
+TABLES = {
+    "golu.activations": ("ACTIVATIONS",),
+    "transformers.activations": ("ACT2CLS", "ACT2FN"),
+    "diffusers.models.activations": ("ACT2CLS",),
+    "timm.layers.create_act": ("_ACT_LAYER_DEFAULT", "_ACT_FN_DEFAULT"),
+}
+
+
+def registered():
+    """What they hold, of those that are imported; of other packages' tables, the names that begin with golu."""
+    return {
+        (module, table): [name for name in getattr(sys.modules[module], table) if "golu" in (module[:4], name[:4])]
+        for module, tables in TABLES.items()
+        if module in sys.modules
+        for table in tables
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered():
+    """What a test leaves there would be found by later tests of its process, whichever those are."""
+    before = registered()
+    yield
+    assert registered() == {table: [] for table in registered()} | before
+
+
 @pytest.fixture
 def write_mnist():
     """Writes a small MNIST in idx files of the real format; returns the arrays of each split.

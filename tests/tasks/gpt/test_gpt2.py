@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.activations import ACT2CLS, ACT2FN
 from transformers.utils import logging
 
 from tasks.gpt import export, sample, train
@@ -38,6 +39,10 @@ def test_exported_it_gives_the_same_logits_and_tokens(program, text, tmp_path, a
     (lines,) = re.findall(r"```python\n(.*?)```", (tmp_path / "exported" / "README.md").read_text(), re.DOTALL)
     found: dict = {}
     exec(lines.replace('"."', repr(str(tmp_path / "exported"))), found)
+    for table in (ACT2CLS, ACT2FN):
+        assert ("golu" in table) == (activation == "GoLU")
+        if "golu" in table:
+            del table["golu"]
     theirs, tokenizer = found["model"].eval(), found["tokenizer"]
     tokens = some_tokens(3, 16, known=vocabulary.size)
     with torch.inference_mode():
