@@ -170,10 +170,19 @@ def _backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) ->
     return kernels.backward(dy, x, alpha, beta, gamma) if is_plain(dy) else operator.backward(dy, x, alpha, beta, gamma)
 
 
-# What torch's own `apply` methods check around these calls, golu() has checked; they cost as much as GoLU itself.
-_apply: Callable[..., Tensor] = super(torch.autograd.Function, _GoLU).apply
-_context: Any = _GoLU._backward_cls
-_context.parameters, _context.apply = _UNIT, _GoLU.backward
+def unchecked(function: type[torch.autograd.Function], **defaults: Any) -> Callable[..., Any]:
+    """Return the `apply` of a function without what torch checks around it, where that has been checked.
+
+    It costs as much as GoLU itself. `defaults` are what its context has from the beginning.
+    """
+    context: Any = function._backward_cls
+    for name, value in {**defaults, "apply": function.backward}.items():
+        setattr(context, name, value)
+    apply: Callable[..., Any] = super(torch.autograd.Function, function).apply  # type: ignore[misc]
+    return apply
+
+
+_apply = unchecked(_GoLU, parameters=_UNIT)
 
 
 def golu_keeping_output(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma: float = 1.0) -> Tensor:
@@ -196,9 +205,12 @@ def golu_keeping_output(x: Tensor, alpha: float = 1.0, beta: float = 1.0, gamma:
     if _mode_while_compiling() if compiling else has_torch_function_unary(x):
         return handle_torch_function(golu_keeping_output, (x,), x, alpha, beta, gamma)
     from_output.require_suitable(alpha, beta, gamma)
+    done = None if compiling else kernels.call(x, alpha, beta, gamma, _apply_keeping)
+    if done is not None:
+        return done
     if compiling or not is_plain(x) or not (x.requires_grad and _is_grad_enabled()):
         return golu(x, alpha, beta, gamma)
-    y: Tensor = _OutputKept.apply(x, alpha, beta, gamma)
+    y: Tensor = _apply_keeping(x, alpha, beta, gamma)
     return y
 
 
@@ -207,21 +219,41 @@ class _OutputKept(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *parameters: float) -> Tensor:
-        y, packed = kernels.forward_keeping(x, *parameters)
+        """Take alpha, beta and gamma, or nothing for 1."""
+        y, packed = kernels.forward_keeping(x, *(parameters or _UNIT))
         ctx.save_for_backward(y, packed)
-        ctx.parameters, ctx.stride = parameters, y.stride()
+        if parameters:
+            ctx.parameters = parameters
+        if not y.is_contiguous():
+            ctx.stride = y.stride()
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor) -> Any:
         y, packed = ctx.saved_tensors
-        if y.stride() != ctx.stride:  # of hooks on saved tensors
-            y = y.new_empty_strided(y.size(), ctx.stride).copy_(y)
-        if _is_compiling() or _is_grad_enabled() or not is_plain(dy):  # create_graph, batched gradients
-            dx = from_output.backward(dy, y, from_output.unpacked(packed, y), *ctx.parameters)
-        else:
-            dx = kernels.backward_from_output(dy, y, packed, *ctx.parameters)
-        return dx, None, None, None
+        parameters, stride = ctx.parameters, ctx.stride
+        dx = None
+        if stride is None and not _is_compiling():
+            dx = kernels.call_backward_from_output(dy, y, packed, *parameters)
+        if dx is None:
+            dx = _backward_from_output(dy, y, packed, stride, *parameters)
+        return dx if parameters is _UNIT else (dx, None, None, None)
+
+
+def _backward_from_output(
+    dy: Tensor, y: Tensor, packed: Tensor, stride: tuple[int, ...] | None, *parameters: float
+) -> Tensor:
+    """Compute a gradient that is out of the ordinary; `stride` is that of the output, None where it was contiguous."""
+    if stride is None:  # hooks on saved tensors may have changed it
+        y = y.contiguous()
+    elif y.stride() != stride:
+        y = y.new_empty_strided(y.size(), stride).copy_(y)
+    if _is_compiling() or _is_grad_enabled() or not is_plain(dy):  # create_graph, batched gradients
+        return from_output.backward(dy, y, from_output.unpacked(packed, y), *parameters)
+    return kernels.backward_from_output(dy, y, packed, *parameters)
+
+
+_apply_keeping = unchecked(_OutputKept, parameters=_UNIT, stride=None)
 
 
 def check_parameters(alpha: float, beta: float, gamma: float, stacklevel: int = 3) -> None:

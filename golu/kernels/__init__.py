@@ -23,8 +23,8 @@ def _too_much(*_: object) -> None:
 class Kernel(NamedTuple):
     """Hold forward(x, alpha, beta, gamma) and backward(dy, x, alpha, beta, gamma) for plain tensors, no autograd.
 
-    `call` and `call_backward` make all checks themselves: see the functions of this name below. The last four serve the
-    other forms of GoLU, and say by None or False that the formula has to.
+    What is named `call` makes all checks itself: see the functions of this name below. The last five serve the other
+    forms of GoLU, and say by None or False that the formula has to.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Kernel(NamedTuple):
     call_backward: Callable[..., Tensor | None] = _too_much
     forward_keeping: Callable[..., tuple[Tensor, Tensor] | None] = _too_much
     backward_from_output: Callable[..., Tensor | None] = _too_much
+    call_backward_from_output: Callable[..., Tensor | None] = _too_much
     gated: Callable[..., bool | None] = _too_much
     learned: Callable[..., tuple[Tensor, Tensor | None] | None] = _too_much
 
@@ -82,6 +83,7 @@ def _detect(device: str) -> Kernel:
         return Kernel(name, reason, loaded.forward, loaded.backward, *calls)._replace(
             forward_keeping=loaded.forward_keeping,
             backward_from_output=loaded.backward_from_output,
+            call_backward_from_output=loaded.call_backward_from_output,
             gated=loaded.gated,
             learned=loaded.learned,
         )
@@ -121,6 +123,13 @@ def call(x: Tensor, alpha: float, beta: float, gamma: float, apply: Callable[...
 def call_backward(dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor | None:
     """Serve the gradient in the same way; None also where it is to be differentiated again."""
     return _cpu.call_backward(dy, x, alpha, beta, gamma) if _cpu else None
+
+
+def call_backward_from_output(
+    dy: Tensor, y: Tensor, packed: Tensor, alpha: float, beta: float, gamma: float
+) -> Tensor | None:
+    """Serve the gradient from the output in the same way."""
+    return _cpu.call_backward_from_output(dy, y, packed, alpha, beta, gamma) if _cpu else None
 
 
 def forward(x: Tensor, alpha: float, beta: float, gamma: float) -> Tensor:

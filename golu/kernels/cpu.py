@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import os
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ _DTYPES = {
 }
 
 # segments and degrees in output.h, for fp32 and for fewer bits; nothing is written there for other instruction sets
-_SHAPES = {"avx512": ((16, 5), (16, 3)), "avx2": ((8, 7), (8, 4))}
+_SHAPES = {"avx512": ((16, 4), (16, 3)), "avx2": ((8, 6), (8, 4))}
 _ONE_ROW = (ctypes.c_int64 * 5)()
 
 
@@ -95,13 +96,14 @@ class CPUKernel:
 
     def forward_keeping(self, x: Tensor, alpha: float, beta: float, gamma: float) -> tuple[Tensor, Tensor] | None:
         """Return y and the sides of the minimum, packed in the order of y's memory; None where the formula serves."""
+        least = from_output.minimum(beta)[0] / gamma
+        done = self.extension.forward_keeping(x, alpha, beta, gamma, least) if self.extension else None
         run = self._keeping.get(x.dtype)
-        if run is None:
-            return None
+        if done is not None or run is None:
+            return done
         y, packed = _empty_like(x), torch.empty((x.numel() + 7) // 8, dtype=torch.uint8)
         x = _in_the_order_of(y, x)
         parameters = _parameters(alpha, beta, gamma)
-        least = from_output.minimum(beta)[0] / gamma
         pointers = x.data_ptr(), y.data_ptr(), packed.data_ptr()
         return None if run[0](*pointers, x.numel(), parameters, least, _threads(x)) else (y, packed)
 
@@ -115,10 +117,16 @@ class CPUKernel:
         dx = _empty_like(y)
         if dy.is_neg() or dy.stride() != dx.stride():
             dy = dx.copy_(dy)
-        unit = int(alpha == beta == gamma == 1.0)
         pointers = dy.data_ptr(), y.data_ptr(), packed.data_ptr(), dx.data_ptr()
-        refused = run[1](*pointers, y.numel(), _slopes(alpha, beta, gamma, self.instruction_set), unit, _threads(y))
+        refused = run[1](*pointers, y.numel(), *_slopes(alpha, beta, gamma, self.instruction_set), _threads(y))
         return None if refused else dx
+
+    def call_backward_from_output(
+        self, dy: Tensor, y: Tensor, packed: Tensor, alpha: float, beta: float, gamma: float
+    ) -> Tensor | None:
+        """Return the gradient of x by the extension; None where it does not serve."""
+        slopes = _slopes(alpha, beta, gamma, self.instruction_set) if self._keeping else None
+        return self.extension.backward_from_output(dy, y, packed, *slopes) if self.extension and slopes else None
 
     def gated(self, tensors: Sequence[Tensor | None], alpha: float, beta: float, gamma: float) -> bool:
         """Run the gated form on dy, gate, up, out and dup; without dy and dup forward.
@@ -173,10 +181,10 @@ def _parameters(alpha: float, beta: float, gamma: float) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _slopes(alpha: float, beta: float, gamma: float, instruction_set: str) -> Any:
-    """Return the struct `Slopes` of cpu.c."""
+def _slopes(alpha: float, beta: float, gamma: float, instruction_set: str) -> tuple[bytes, bool]:
+    """Return the struct `Slopes` of cpu.c, and whether all parameters are 1."""
     values = from_output.floats(alpha, beta, gamma, _SHAPES[instruction_set])
-    return (ctypes.c_float * len(values))(*values)
+    return struct.pack(f"{len(values)}f", *values), alpha == beta == gamma == 1.0
 
 
 def load() -> CPUKernel | str:

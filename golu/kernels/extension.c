@@ -14,10 +14,17 @@ typedef int Forward(const void *, void *, int64_t, const double *, int);
 typedef int Backward(const void *, const void *, void *, int64_t, const double *, int);
 extern Forward golu_forward_f32, golu_forward_f64, golu_forward_bf16, golu_forward_f16;
 extern Backward golu_backward_f32, golu_backward_f64, golu_backward_bf16, golu_backward_f16;
+typedef int Keeping(const void *, void *, void *, int64_t, const double *, double, int);
+typedef int From_output(const void *, const void *, const void *, void *, int64_t, const void *, int, int);
+extern Keeping golu_forward_keeping_f32, golu_forward_keeping_bf16, golu_forward_keeping_f16;
+extern From_output golu_backward_from_output_f32, golu_backward_from_output_bf16, golu_backward_from_output_f16;
 
 static Forward *const forwards[] = {golu_forward_f32, golu_forward_f64, golu_forward_bf16, golu_forward_f16};
 static Backward *const backwards[] = {golu_backward_f32, golu_backward_f64, golu_backward_bf16, golu_backward_f16};
-enum { DTYPES = 4, ONE_THREAD = 32768, KEEP_GIL = 4096 }; /* up to so many elements */
+static Keeping *const keeping[] = {golu_forward_keeping_f32, NULL, golu_forward_keeping_bf16, golu_forward_keeping_f16};
+static From_output *const from_outputs[] = {golu_backward_from_output_f32, NULL, golu_backward_from_output_bf16,
+                                            golu_backward_from_output_f16};
+enum { DTYPES = 4, BYTE = DTYPES, ONE_THREAD = 32768, KEEP_GIL = 4096 }; /* up to so many elements */
 
 /* ---- what is known of torch ---- */
 
@@ -40,7 +47,7 @@ static struct {
 } torch;
 enum { FUNCTIONS = sizeof torch / sizeof(void *), CPU = 0 };
 
-static int32_t dtypes[DTYPES]; /* as torch numbers them, in the order of forwards */
+static int32_t dtypes[DTYPES + 1]; /* as torch numbers them, in the order of forwards; and uint8 */
 static PyObject *tensor_type, *parameter_type, *wrap, *num_threads, *watchers;
 static PyObject *forward_ad, *profiler; /* the names of these modules */
 static PyObject *requires_grad, *is_nested, *is_neg, *data_ptr, *cdata, *level, *enabled; /* names */
@@ -54,13 +61,13 @@ static int integers(PyObject *list, Py_ssize_t count, long long *out) {
 static PyObject *prepare(PyObject *self, PyObject *given) {
   (void)self;
   PyObject *objects[7], *functions, *numbers;
-  long long addresses[FUNCTIONS], values[DTYPES];
+  long long addresses[FUNCTIONS], values[DTYPES + 1];
   if (!PyArg_ParseTuple(given, "OOOOOOOOO", &objects[0], &objects[1], &objects[2], &objects[3], &objects[4],
                         &objects[5], &objects[6], &functions, &numbers) ||
-      integers(functions, FUNCTIONS, addresses) || integers(numbers, DTYPES, values))
+      integers(functions, FUNCTIONS, addresses) || integers(numbers, DTYPES + 1, values))
     return NULL;
   memcpy(&torch, addresses, sizeof torch);
-  for (int i = 0; i < DTYPES; i++) dtypes[i] = (int32_t)values[i];
+  for (int i = 0; i <= DTYPES; i++) dtypes[i] = (int32_t)values[i];
   tensor_type = objects[0], parameter_type = objects[1], wrap = objects[2];
   num_threads = objects[3], forward_ad = objects[4], profiler = objects[5], watchers = objects[6];
   Py_INCREF(given); /* for good: another thread may be at work with them */
@@ -152,41 +159,70 @@ static int parameters_of(PyObject *const *arguments, double q[3], int *unit) {
   return 1;
 }
 
-/* A handle of a new tensor like x, or NULL. */
-static Handle empty_like(const Memory *x, void **data) {
-  const Handle like = (Handle)&x->body;
-  int64_t dim, *sizes, *strides;
+/* A handle of a new tensor, or NULL. */
+static Handle empty(int64_t dim, const int64_t *sizes, const int64_t *strides, int32_t dtype, void **data) {
   Handle made;
-  if (torch.get_dim(like, &dim) || torch.get_sizes(like, &sizes) || torch.get_strides(like, &strides) ||
-      torch.empty_strided(dim, sizes, strides, x->dtype, CPU, 0, &made))
-    return NULL;
+  if (torch.empty_strided(dim, sizes, strides, dtype, CPU, 0, &made)) return NULL;
   if (!torch.get_data_ptr(made, data)) return made;
   torch.delete_tensor_object(made);
   return NULL;
 }
 
-/* A tensor like x that holds the result; dy is NULL for forward. */
-static PyObject *compute(const Memory *x, const Memory *dy, const double *q) {
+static Handle empty_like(const Memory *x, void **data) {
+  const Handle like = (Handle)&x->body;
+  int64_t dim, *sizes, *strides;
+  if (torch.get_dim(like, &dim) || torch.get_sizes(like, &sizes) || torch.get_strides(like, &strides)) return NULL;
+  return empty(dim, sizes, strides, x->dtype, data);
+}
+
+/* The tensor of a handle, which is given up; NULL with an exception set. */
+static PyObject *wrapped(Handle handle) {
+  PyObject *capsule = PyCapsule_New(handle, NULL, NULL);
+  PyObject *tensor = capsule ? PyObject_CallFunctionObjArgs(wrap, capsule, NULL) : NULL;
+  Py_XDECREF(capsule);
+  torch.delete_tensor_object(handle); /* this reference; the Python object holds another */
+  return tensor;
+}
+
+/* What a kernel computes: y from x, dx from dy and x, y and the sides from x, or dx from dy, y (as x) and the sides. */
+typedef struct {
+  const Memory *dy, *x;
+  const double *q; /* alpha, beta, gamma */
+  int unit;        /* all are 1 */
+  const void *slopes;
+  void *sides;
+  double least;
+} Work;
+
+static int run(const Work *w, int which, void *out, int threads) {
+  const void *x = w->x->data;
+  const double *q = w->unit ? NULL : w->q;
+  const int64_t n = w->x->n;
+  if (w->slopes) return from_outputs[which](w->dy->data, x, w->sides, out, n, w->slopes, w->unit, threads);
+  if (w->sides) return keeping[which](x, out, w->sides, n, q, w->least, threads);
+  return w->dy ? backwards[which](w->dy->data, x, out, n, q, threads) : forwards[which](x, out, n, q, threads);
+}
+
+/* A tensor like x that holds the result. */
+static PyObject *compute(const Work *w) {
+  const int64_t n = w->x->n;
   int which = 0;
-  while (which < DTYPES && dtypes[which] != x->dtype) which++;
-  if (which == DTYPES) Py_RETURN_NONE;
+  while (which < DTYPES && dtypes[which] != w->x->dtype) which++;
+  if (which == DTYPES || (w->sides && !keeping[which])) Py_RETURN_NONE;
   long long threads = 1;
-  if (x->n > ONE_THREAD) { /* asked in each thread: it also makes torch set up OpenMP there */
+  if (n > ONE_THREAD) { /* asked in each thread: it also makes torch set up OpenMP there */
     threads = integer(PyObject_CallObject(num_threads, NULL));
     if (threads < 0 && PyErr_Occurred()) return NULL;
   }
   void *out;
-  Handle y = empty_like(x, &out);
+  Handle y = empty_like(w->x, &out);
   if (!y) Py_RETURN_NONE;
-  PyThreadState *state = x->n > KEEP_GIL ? PyEval_SaveThread() : NULL;
-  const int refused = dy ? backwards[which](dy->data, x->data, out, x->n, q, (int)threads)
-                         : forwards[which](x->data, out, x->n, q, (int)threads);
+  PyThreadState *state = n > KEEP_GIL ? PyEval_SaveThread() : NULL;
+  const int refused = run(w, which, out, (int)threads);
   if (state) PyEval_RestoreThread(state);
-  PyObject *capsule = refused ? NULL : PyCapsule_New(y, NULL, NULL);
-  PyObject *tensor = capsule ? PyObject_CallFunctionObjArgs(wrap, capsule, NULL) : NULL;
-  Py_XDECREF(capsule);
-  torch.delete_tensor_object(y); /* this reference; the Python object holds another */
-  return refused ? none_or_error(0) : tensor;
+  if (!refused) return wrapped(y);
+  torch.delete_tensor_object(y);
+  Py_RETURN_NONE;
 }
 
 /* The whole of golu(x, alpha, beta, gamma); under autograd `apply` is called, with x alone if the parameters are 1. */
@@ -203,7 +239,7 @@ static PyObject *call(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
   if ((answer = truth(PyObject_GetAttr(x, requires_grad))) < 0) return NULL;
   if (!answer || !torch.grad_mode_is_enabled()) {
     if ((answer = memory_of(x, &memory)) != 1) return none_or_error(answer);
-    return compute(&memory, NULL, unit ? NULL : q);
+    return compute(&(Work){.x = &memory, .q = q, .unit = unit});
   }
   if ((answer = has_memory(x, &memory.data)) != 1) return none_or_error(answer);
   if (unit) return PyObject_CallFunctionObjArgs(arguments[4], x, NULL);
@@ -220,7 +256,7 @@ static PyObject *forward(PyObject *self, PyObject *const *arguments, Py_ssize_t 
   if (!plain(arguments[0])) Py_RETURN_NONE;
   if ((answer = memory_of(arguments[0], &x)) != 1) return none_or_error(answer);
   if ((answer = parameters_of(arguments + 1, q, &unit)) != 1) return none_or_error(answer);
-  return compute(&x, NULL, unit ? NULL : q);
+  return compute(&(Work){.x = &x, .q = q, .unit = unit});
 }
 
 static PyObject *backward(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
@@ -235,14 +271,67 @@ static PyObject *backward(PyObject *self, PyObject *const *arguments, Py_ssize_t
   if ((answer = memory_of(arguments[1], &x)) != 1) return none_or_error(answer);
   if (dy.dtype != x.dtype || dy.n != x.n) Py_RETURN_NONE;
   if ((answer = parameters_of(arguments + 2, q, &unit)) != 1) return none_or_error(answer);
-  return compute(&x, &dy, unit ? NULL : q);
+  return compute(&(Work){.dy = &dy, .x = &x, .q = q, .unit = unit});
+}
+
+/* forward_keeping(x, alpha, beta, gamma, least) in the same place: the output and the sides of the minimum, `least`. */
+static PyObject *forward_keeping(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+  (void)self;
+  if (count != 5 || !watchers)
+    return PyErr_Format(PyExc_TypeError, "forward_keeping(x, alpha, beta, gamma, least) after prepare");
+  Memory x;
+  double q[3];
+  int unit, answer;
+  if (!plain(arguments[0])) Py_RETURN_NONE;
+  if ((answer = memory_of(arguments[0], &x)) != 1) return none_or_error(answer);
+  if ((answer = parameters_of(arguments + 1, q, &unit)) != 1) return none_or_error(answer);
+  const double least = PyFloat_AsDouble(arguments[4]);
+  if (least == -1 && PyErr_Occurred()) return NULL;
+  if (!x.n) Py_RETURN_NONE; /* without memory */
+  const int64_t bytes = (x.n + 7) / 8, one = 1;
+  void *sides;
+  Handle packed = empty(1, &bytes, &one, dtypes[BYTE], &sides);
+  if (!packed) Py_RETURN_NONE;
+  PyObject *y = compute(&(Work){.x = &x, .q = q, .unit = unit, .sides = sides, .least = least}), *pair = NULL;
+  if (y == NULL || y == Py_None) {
+    torch.delete_tensor_object(packed);
+    return y;
+  }
+  PyObject *kept = wrapped(packed);
+  if (kept) pair = PyTuple_Pack(2, y, kept);
+  Py_DECREF(y);
+  Py_XDECREF(kept);
+  return pair;
+}
+
+/* backward_from_output(dy, y, packed, slopes, unit): `slopes` are the bytes of the struct of this name in cpu.c. */
+static PyObject *backward_from_output(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+  (void)self;
+  if (count != 5 || !watchers)
+    return PyErr_Format(PyExc_TypeError, "backward_from_output(dy, y, packed, slopes, unit) after prepare");
+  Memory dy, y, packed;
+  int answer;
+  for (int i = 0; i < 3; i++)
+    if (!plain(arguments[i])) Py_RETURN_NONE;
+  if (torch.grad_mode_is_enabled()) Py_RETURN_NONE;
+  if ((answer = unwatched()) != 1) return none_or_error(answer);
+  Memory *const memories[] = {&dy, &y, &packed};
+  for (int i = 0; i < 3; i++)
+    if ((answer = memory_of(arguments[i], memories[i])) != 1) return none_or_error(answer);
+  if (dy.dtype != y.dtype || dy.n != y.n || packed.dtype != dtypes[BYTE] || packed.n != (y.n + 7) / 8 || !y.n)
+    Py_RETURN_NONE;
+  const char *slopes = PyBytes_AsString(arguments[3]);
+  const int unit = PyObject_IsTrue(arguments[4]);
+  if (!slopes || unit < 0) return NULL;
+  return compute(&(Work){.dy = &dy, .x = &y, .unit = unit, .slopes = slopes, .sides = packed.data});
 }
 
 /* ---- the module ---- */
 
 #define FAST(function) {#function, (PyCFunction)(void (*)(void))function, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {
-    {"prepare", prepare, METH_VARARGS, NULL}, FAST(call), FAST(forward), FAST(backward), {NULL, NULL, 0, NULL}};
+    {"prepare", prepare, METH_VARARGS, NULL}, FAST(call), FAST(forward), FAST(backward), FAST(forward_keeping),
+    FAST(backward_from_output), {NULL, NULL, 0, NULL}};
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_cpu", NULL, 0, methods, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__cpu(void) {

@@ -26,7 +26,7 @@ _FUNCTIONS = (
     "delete_tensor_object",
     "grad_mode_is_enabled",
 )
-_DTYPES = ("float32", "float64", "bfloat16", "float16")
+_DTYPES = ("float32", "float64", "bfloat16", "float16", "uint8")
 
 
 class Extension(Protocol):
@@ -35,6 +35,12 @@ class Extension(Protocol):
     def call(self, x: Tensor, alpha: float, beta: float, gamma: float, apply: object, /) -> Tensor | None: ...
     def forward(self, x: Tensor, alpha: float, beta: float, gamma: float, /) -> Tensor | None: ...
     def backward(self, dy: Tensor, x: Tensor, alpha: float, beta: float, gamma: float, /) -> Tensor | None: ...
+    def forward_keeping(
+        self, x: Tensor, alpha: float, beta: float, gamma: float, least: float, /
+    ) -> tuple[Tensor, Tensor] | None: ...
+    def backward_from_output(
+        self, dy: Tensor, y: Tensor, packed: Tensor, slopes: bytes, unit: bool, /
+    ) -> Tensor | None: ...
 
 
 def load(path: Path) -> Extension | None:

@@ -11,7 +11,7 @@
 
 #if WIDTH == 16
 #define SEGMENTS 16
-#define POWERS 6
+#define POWERS 5
 #define POWERS_HALF 4
 typedef __mmask16 NAME(Sides);
 INLINE NAME(Sides) NAME(load_sides)(const uint8_t *bits) {
@@ -24,16 +24,25 @@ INLINE void NAME(store_sides)(uint8_t *bits, FLOATS x, FLOATS least) {
   memcpy(bits, &sides, sizeof sides);
 }
 INLINE FLOATS NAME(select)(NAME(Sides) right, FLOATS a, FLOATS b) { return _mm512_mask_blend_ps(right, b, a); }
+/* on the left the product of b and c, on the right a */
+INLINE FLOATS NAME(select_product)(NAME(Sides) right, FLOATS a, FLOATS b, FLOATS c) {
+  return _mm512_mask_mul_ps(a, (__mmask16)~right, b, c);
+}
+/* from 3/4 to 3/2 */
+INLINE FLOATS NAME(mantissa)(FLOATS x) { return _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero); }
 INLINE FLOATS NAME(root)(FLOATS x) { return _mm512_sqrt_ps(x); }
 INLINE FLOATS NAME(root_half)(FLOATS x) { return x * (FLOATS)_mm512_rsqrt14_ps(x); }
 /* the coefficient of each element's segment: the row has those on the left first */
-INLINE FLOATS NAME(coefficient)(const float *row, FLOATS index) {
+INLINE FLOATS NAME(index)(NAME(Sides) right, FLOATS segment) {
+  const __m512i index = (__m512i)segment;
+  return (FLOATS)_mm512_mask_add_epi32(index, right, index, _mm512_set1_epi32(SEGMENTS));
+}
+INLINE FLOATS NAME(coefficient)(NAME(Sides) right, const float *row, FLOATS index) {
   return _mm512_permutex2var_ps(NAME(load_f32)(row), (__m512i)index, NAME(load_f32)(row + SEGMENTS));
 }
-#define SIDE_OF(right) /* the index says it */
 #else
 #define SEGMENTS 8
-#define POWERS 8
+#define POWERS 7
 #define POWERS_HALF 5
 typedef FLOATS NAME(Sides);
 INLINE NAME(Sides) NAME(load_sides)(const uint8_t *bits) {
@@ -44,15 +53,21 @@ INLINE void NAME(store_sides)(uint8_t *bits, FLOATS x, FLOATS least) {
   *bits = (uint8_t)_mm256_movemask_ps(_mm256_cmp_ps(x, least, _CMP_GT_OQ));
 }
 INLINE FLOATS NAME(select)(NAME(Sides) right, FLOATS a, FLOATS b) { return _mm256_blendv_ps(b, a, right); }
+INLINE FLOATS NAME(select_product)(NAME(Sides) right, FLOATS a, FLOATS b, FLOATS c) {
+  return NAME(select)(right, a, b * c);
+}
+INLINE FLOATS NAME(mantissa)(FLOATS x) {
+  const int32_t three_quarters = 0x3f400000; /* its bits */
+  return (FLOATS)((((INTS)x - three_quarters) & 0x7fffff) + three_quarters);
+}
 INLINE FLOATS NAME(root)(FLOATS x) { return _mm256_sqrt_ps(x); }
 INLINE FLOATS NAME(root_half)(FLOATS x) { return _mm256_sqrt_ps(x); }
-INLINE FLOATS NAME(coefficient)(const float *row, FLOATS index, NAME(Sides) right) {
+INLINE FLOATS NAME(index)(NAME(Sides) right, FLOATS segment) { return segment; }
+INLINE FLOATS NAME(coefficient)(NAME(Sides) right, const float *row, FLOATS index) {
   return NAME(select)(right, NAME(pick)(NAME(load_f32)(row + SEGMENTS), index), NAME(pick)(NAME(load_f32)(row), index));
 }
-#define SIDE_OF(right) , right
 #endif
 
-#define THREE_QUARTERS 0x3f400000 /* its bits: mantissas are from 3/4 to 3/2 */
 #define LN2 0x1.62e430p-1f
 #define LAST_PLACE (SEGMENTS - 0.501f) /* rounds to the last segment */
 #define LEFT_SCALE ((SEGMENTS - 0.5f) * (SEGMENTS - 0.5f) / DEEPEST)
@@ -66,24 +81,21 @@ INLINE FLOATS NAME(slope_of_output)(FLOATS dy, FLOATS y, NAME(Sides) right, cons
   const FLOATS v = unit ? y : s->to_unit * y;
   /* on the right, a distance from the minimum; on the left, a logarithm; both so that the root tells the segment */
   const FLOATS above = NAME(fma)(v - s->y_min, zero + s->right_scale, zero + s->right_rest);
-  const INTS bits = (INTS)(v * s->inverse_y_min) - THREE_QUARTERS;
-  const FLOATS f = (FLOATS)((bits & 0x7fffff) + THREE_QUARTERS) - 1, k = __builtin_convertvector(bits >> 23, FLOATS);
-  const FLOATS tail = half ? LOG_TAIL_HALF(f) : LOG_TAIL(f);
-  const FLOATS below = (k * LN2 + (f + f * f * tail)) * -LEFT_SCALE;
-  const FLOATS nearest = NAME(select)(right, zero + NEAREST * s->right_scale, zero + NEAREST * LEFT_SCALE);
-  FLOATS square = NAME(max_keeping_nan)(nearest, NAME(select)(right, above, below));
-  square = NAME(min_keeping_nan)(zero + LAST_PLACE * LAST_PLACE, square);
+  const FLOATS w = v * s->inverse_y_min, m = NAME(mantissa)(w), f = m - 1;
+  const FLOATS k = __builtin_convertvector((INTS)w - (INTS)m, FLOATS); /* 2^23 times the exponent */
+  const FLOATS below = k * (LN2 * 0x1p-23f) + (f + f * f * (half ? LOG_TAIL_HALF(f) : LOG_TAIL(f)));
+  const FLOATS least = NAME(select)(right, zero + NEAREST * s->right_scale, zero + NEAREST * LEFT_SCALE);
+  FLOATS square = NAME(select_product)(right, above, below, zero - LEFT_SCALE);
+  square = NAME(min_keeping_nan)(zero + LAST_PLACE * LAST_PLACE, NAME(max_keeping_nan)(least, square));
   const FLOATS place = half ? NAME(root_half)(square) : NAME(root)(square);
-  const FLOATS round = NAME(select)(right, zero + (ROUND_STEPS + SEGMENTS), zero + ROUND_STEPS);
-  const FLOATS index = place + round;
-  const FLOATS r = place - (index - round);
+  const FLOATS segment = place + ROUND_STEPS, r = place - (segment - ROUND_STEPS), index = NAME(index)(right, segment);
   const float *row = s->coefficients + (half ? POWERS : 0) * 2 * SEGMENTS;
   const int powers = half ? POWERS_HALF : POWERS;
-  FLOATS slope = NAME(coefficient)(row + (powers - 1) * 2 * SEGMENTS, index SIDE_OF(right));
+  FLOATS slope = NAME(coefficient)(right, row + (powers - 1) * 2 * SEGMENTS, index);
 #pragma GCC unroll 8
   for (int i = powers - 2; i >= 0; i--)
-    slope = slope * r + NAME(coefficient)(row + i * 2 * SEGMENTS, index SIDE_OF(right));
-  slope = NAME(select)(right, slope, v * slope);
+    slope = slope * r + NAME(coefficient)(right, row + i * 2 * SEGMENTS, index);
+  slope = NAME(select_product)(right, slope, v, slope);
   return dy * (unit ? slope : s->alpha * slope);
 }
 
@@ -145,8 +157,6 @@ OUTPUT_LOOPS(f16, uint16_t, vector_forward_half, 1)
 #undef SEGMENTS
 #undef POWERS
 #undef POWERS_HALF
-#undef SIDE_OF
-#undef THREE_QUARTERS
 #undef LN2
 #undef LAST_PLACE
 #undef LEFT_SCALE

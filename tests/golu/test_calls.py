@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from golu import golu, kernels
+from golu import from_output, golu, kernels
+from golu.functional import golu_keeping_output
 from golu.kernels import extension
 from tests.golu import reference
 
@@ -43,6 +44,9 @@ def test_ordinary_calls_stay_in_c() -> None:
     assert y is not None, kernels.kernel_for("cpu").reason
     with torch.no_grad():
         assert kernels.call_backward(torch.ones(10), x, 1.0, 1.0, 1.0) is not None
+        if "avx" in kernels.kernel_for("cpu").name:
+            packed = from_output.sides(x, 1.0, 1.0)
+            assert kernels.call_backward_from_output(torch.ones(10), y, packed, 1.0, 1.0, 1.0) is not None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -65,6 +69,40 @@ def test_values_and_gradients(
     with torch.inference_mode():
         z = golu(x, *parameters)
     assert z.is_inference() and torch.equal(z, y) and torch.equal(golu(z), golu(z.clone()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("parameters", [(1.0, 1.0, 1.0), (0.8, 1.2, 0.9)], ids=str)
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (2, 3, 5), (40_000,)], ids=str)
+def test_the_output_kept(way: str, shape: tuple[int, ...], parameters: tuple[float, ...], dtype: torch.dtype) -> None:
+    x, dy = torch.randn(shape).to(dtype).requires_grad_(), torch.randn(shape).to(dtype)
+    y = golu_keeping_output(x, *parameters)
+    assert torch.equal(y, golu(x, *parameters)) and y.requires_grad
+    y.backward(dy)
+    want = dy.double() * reference.derivative(x.detach(), *parameters)
+    near = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}[dtype]
+    torch.testing.assert_close(x.grad.double(), want, rtol=near, atol=near)
+    with torch.no_grad():
+        assert not golu_keeping_output(x, *parameters).requires_grad
+
+
+def test_what_does_not_belong_to_an_output() -> None:
+    """The direct call looks at what it is given, and leaves it to the caller."""
+    x = torch.randn(20)
+    y, packed = kernels.forward_keeping(x, 1.0, 1.0, 1.0)
+    others = {
+        "dy of another dtype": (x.double(), y, packed),
+        "dy of another size": (x[:10], y, packed),
+        "dy strided": (torch.randn(40)[::2], y, packed),
+        "an output of fp64": (x.double(), y.double(), packed),
+        "too few sides": (x, y, packed[:2]),
+        "sides of another dtype": (x, y, packed.int()),
+        "no tensor": (x, y, None),
+    }
+    with torch.no_grad():
+        for what, given in others.items():
+            assert kernels.call_backward_from_output(*given, 1.0, 1.0, 1.0) is None, what  # type: ignore[arg-type]
+    assert kernels.call_backward_from_output(x, y, packed, 1.0, 1.0, 1.0) is None  # to be differentiated again
 
 
 def test_a_gradient_of_another_dtype(way: str) -> None:
@@ -153,15 +191,16 @@ def peak() -> int:
 
 
 @pytest.mark.parametrize("parameters", [(1.0, 1.0, 1.0), (0.8, 1.2, 0.9)], ids=str)
-def test_nothing_is_leaked(way: str, parameters: tuple[float, ...]) -> None:
+@pytest.mark.parametrize("function", [golu, golu_keeping_output])
+def test_nothing_is_leaked(way: str, function: Callable[..., torch.Tensor], parameters: tuple[float, ...]) -> None:
     x = torch.randn(2**20, requires_grad=True)
     dy = torch.ones_like(x)
     references, uses = sys.getrefcount(x), x._use_count()
 
     def use(times: int) -> None:
         for _ in range(times):
-            torch.autograd.grad(golu(x, *parameters), x, dy)
-            golu(x.detach(), *parameters)
+            torch.autograd.grad(function(x, *parameters), x, dy)
+            function(x.detach(), *parameters)
 
     use(20)
     before = peak()
@@ -170,7 +209,8 @@ def test_nothing_is_leaked(way: str, parameters: tuple[float, ...]) -> None:
     assert (sys.getrefcount(x), x._use_count()) == (references, uses)
     small, none = torch.randn(4), sys.getrefcount(None)
     for _ in range(1000):
-        golu(small)
+        function(small)
+        kernels.forward_keeping(small.double(), 1.0, 1.0, 1.0)
         kernels.call(small.double().requires_grad_(), 1.0, 1.0, 1.0, lambda *_: None)  # type: ignore[arg-type,return-value]
         kernels.call(small[::2], 1.0, 1.0, 1.0, golu)
         with torch.no_grad():

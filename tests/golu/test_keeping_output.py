@@ -51,7 +51,7 @@ def test_values_are_those_of_golu(cpu_kernel: str, dtype: torch.dtype, parameter
 # relative L2 error, and largest absolute error; both come of rounding the output to the dtype, near the minimum
 ERRORS = {
     torch.float64: (1e-11, 1e-7),
-    torch.float32: (1.3e-6, 3e-4),
+    torch.float32: (1.6e-6, 3e-4),
     torch.float16: (6e-4, 6e-3),
     torch.bfloat16: (3e-3, 1.5e-2),
 }
@@ -125,11 +125,16 @@ def test_layouts(cpu_kernel: str, layout: str, dtype: torch.dtype) -> None:
         torch.testing.assert_close(dx.double(), want, rtol=1e-3, atol={torch.bfloat16: 0.1}.get(dtype, 1e-3))
 
 
-def test_hooks_may_give_the_output_back_in_another_layout() -> None:
-    x = normal(4, 6).t().requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda t: t.clone(memory_format=torch.contiguous_format), lambda t: t
-    ):
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_hooks_may_give_the_output_back_in_another_layout(cpu_kernel: str, contiguous: bool) -> None:
+    x = (normal(4, 6) if contiguous else normal(4, 6).t()).requires_grad_()
+
+    def other(saved: Tensor) -> Tensor:
+        if saved.ndim == 1:  # the sides of the minimum
+            return saved
+        return saved.t().contiguous().t() if contiguous else saved.contiguous()
+
+    with torch.autograd.graph.saved_tensors_hooks(other, lambda saved: saved):
         y = golu_keeping_output(x)
     y.sum().backward()
     torch.testing.assert_close(x.grad.double(), reference.derivative(x), rtol=1e-4, atol=1e-4)
