@@ -82,13 +82,13 @@ def _mode_while_compiling() -> bool:
     return _function_modes() > 0 and torch._C._is_torch_function_mode_enabled()
 
 
-def is_plain(x: Tensor) -> bool:
-    """Tell whether x has memory of its own and nothing sees the operations: no transform, subclass, mode or trace."""
+def is_plain(x: Tensor, *others: Tensor) -> bool:
+    """Tell whether they have memory of their own and nothing sees operations: no transform, subclass, mode or trace."""
+    for each in (x, *others):  # there is no storage for batched gradients and sparse layouts
+        if type(each) not in _PLAIN or not _has_storage(each) or each.is_nested:
+            return False
     return (
-        type(x) in _PLAIN
-        and _has_storage(x)  # not so for batched gradients and sparse layouts
-        and not x.is_nested
-        and not _functorch_active()
+        not _functorch_active()
         and forward_ad._current_level < 0
         and not _dispatch_modes()
         and not _profiler_enabled()

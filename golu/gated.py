@@ -30,7 +30,7 @@ def golu_gate(gate: Tensor, up: Tensor, alpha: float = 1.0, beta: float = 1.0, g
     """
     _require_fitting(gate, up)
     check_parameters(alpha, beta, gamma)
-    if torch.compiler.is_compiling() or not (is_plain(gate) and is_plain(up)):
+    if torch.compiler.is_compiling() or not is_plain(gate, up):
         return _by_formula(gate, up, alpha, beta, gamma)
     if torch.is_grad_enabled() and (gate.requires_grad or up.requires_grad):
         y: Tensor = _Gated.apply(gate, up, alpha, beta, gamma)

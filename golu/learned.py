@@ -1,106 +1,111 @@
 """Provide GoLU with alpha, beta and gamma that are learnt, one or one a channel, positive by construction."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from golu import formula, kernels
-from golu.functional import check_parameters, is_plain
+from golu.functional import check_parameters, is_plain, unchecked
 
 NAMES = ("alpha", "beta", "gamma")
 
 
-def golu_learned(x: Tensor, parameters: Tensor, channel_dim: int = 1) -> Tensor:
-    """Apply GoLU with alpha, beta and gamma as tensors, by a kernel that makes their gradients in the pass of x's.
+def golu_learned(x: Tensor, log_alpha: Tensor, log_beta: Tensor, log_gamma: Tensor, channel_dim: int = 1) -> Tensor:
+    """Apply GoLU whose parameters are tensors, by a kernel that makes their gradients in the pass of x's.
 
     Args:
         x: float16, bfloat16, float32 or float64, of any shape.
-        parameters: (3, 1), for all elements, or (3, channels): alpha, beta and gamma, positive, of a floating dtype.
+        log_alpha, log_beta, log_gamma: logarithms of the parameters, of shape (1,), for all elements, or (channels,).
+            In float32 the kernel serves them.
         channel_dim: the dimension of x that has the channels.
 
     Returns:
         A tensor of x's shape and dtype.
 
     Raises:
-        ValueError: x has not as many channels.
+        ValueError: x has not as many channels, or the logarithms are not of one shape and device.
         TypeError: x is not of one of these dtypes.
     """
-    shape = _shape_for(x, parameters.shape[1], channel_dim)
-    seen = torch.compiler.is_compiling() or not (is_plain(x) and is_plain(parameters))
-    if seen or (parameters.requires_grad and parameters.device != x.device):
-        return _by_formula(x, parameters, shape)
-    y: Tensor = _Learned.apply(x, parameters, channel_dim, shape)
+    logarithms = log_alpha, log_beta, log_gamma
+    _require_fitting(x, *logarithms, channel_dim)
+    if torch.compiler.is_compiling() or not is_plain(x, *logarithms) or log_alpha.device != x.device:
+        return _by_formula(x, logarithms, channel_dim)
+    y: Tensor = _apply(x, *logarithms, channel_dim if len(log_alpha) > 1 else None)
     return y
 
 
-def _shape_for(x: Tensor, channels: int, channel_dim: int) -> list[int]:
-    """Return the shape with which a parameter of each channel is broadcast against x."""
-    if channels == 1:
-        return [1] * x.ndim
-    if not -x.ndim <= channel_dim < x.ndim or x.shape[channel_dim] != channels:
-        size = f"{x.shape[channel_dim]} there" if -x.ndim <= channel_dim < x.ndim else "no such dimension"
+def _require_fitting(x: Tensor, alpha: Tensor, beta: Tensor, gamma: Tensor, channel_dim: int) -> None:
+    shape, device = alpha.shape, alpha.device
+    alike = shape == beta.shape == gamma.shape and device == beta.device == gamma.device
+    if not alike or len(shape) != 1:
+        found = ", ".join(f"{tuple(each.shape)} on {each.device}" for each in (alpha, beta, gamma))
+        raise ValueError(f"the logarithms are of one shape, (1,) or (channels,), and on one device, not {found}")
+    channels, there = shape[0], -x.ndim <= channel_dim < x.ndim
+    if channels != 1 and not (there and x.shape[channel_dim] == channels):
+        size = f"{x.shape[channel_dim]} there" if there else "no such dimension"
         raise ValueError(
             f"num_parameters={channels} is a parameter for each of {channels} channels in dimension {channel_dim}, but "
             f"the input of shape {tuple(x.shape)} has {size}"
         )
-    return [channels if dim == channel_dim % x.ndim else 1 for dim in range(x.ndim)]
 
 
-def _by_formula(x: Tensor, parameters: Tensor, shape: Sequence[int]) -> Tensor:
-    alpha, beta, gamma = (each.view(shape) for each in parameters.unbind(0))
+def _by_formula(x: Tensor, logarithms: Sequence[Tensor], channel_dim: int | None) -> Tensor:
+    shape = [1] * x.ndim
+    if channel_dim is not None and len(logarithms[0]) > 1:
+        shape[channel_dim] = len(logarithms[0])
+    wide = torch.promote_types(logarithms[0].dtype, torch.float32)
+    alpha, beta, gamma = (each.to(wide).exp().view(shape) for each in logarithms)
     return formula.golu_of_tensors(x, alpha, beta, gamma)
 
 
-def _in_rows(x: Tensor, channels: int, channel_dim: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """View or copy x as (rows, channels, inner), contiguous; and return what brings such a tensor into x's shape."""
-    size = x.size()
-    if channels == 1 and x.is_contiguous():
-        return x.view(1, 1, x.numel()), lambda y: y.view(size)
-    if channels == 1:
-        stride = torch.empty_like(x, device="meta").stride()
-        if x.stride() != stride:
+def _in_memory(x: Tensor, channel_dim: int | None) -> tuple[Tensor, tuple[int, int, int]]:
+    """Return x, copied where it has to be, and the shape of its memory: (rows, channels, inner)."""
+    if channel_dim is None:
+        if not x.is_contiguous() and x.stride() != torch.empty_like(x, device="meta").stride():
             x = torch.empty_like(x).copy_(x)
-        return x.as_strided((1, 1, x.numel()), (x.numel(), x.numel(), 1)), lambda y: y.as_strided(size, stride)
-    last = x.movedim(channel_dim, -1)
-    if last.is_contiguous() and not x.is_contiguous():
-        return last.view(-1, channels, 1), lambda y: y.view(last.size()).movedim(-1, channel_dim)
-    x = x.contiguous()
-    rows = math.prod(size[: channel_dim % x.ndim])
-    return x.view(rows, channels, -1) if x.numel() else x.view(0, channels, 1), lambda y: y.view(size)
+        return x, (1, 1, x.numel())
+    size, dim = x.size(), channel_dim % x.ndim
+    if not x.is_contiguous():
+        if x.movedim(dim, -1).is_contiguous():  # channels_last
+            return x, (x.numel() // size[dim], size[dim], 1)
+        x = x.contiguous()
+    return x, (math.prod(size[:dim]), size[dim], math.prod(size[dim + 1 :]))
 
 
 class _Learned(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, parameters: Tensor, channel_dim: int, shape: list[int]) -> Tensor:
-        ctx.save_for_backward(x, parameters)
-        ctx.channel_dim, ctx.shape = channel_dim, shape
-        rows, restored = _in_rows(x, parameters.shape[1], channel_dim)
-        done = kernels.kernel_for(x.device.type).learned(None, rows, parameters.double().contiguous())
-        return _by_formula(x, parameters, shape) if done is None else restored(done[0])
+    def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
+        """Take x, the three logarithms, and the dimension of the channels, None if there are none."""
+        *logarithms, channel_dim = given
+        ctx.save_for_backward(x, *logarithms)
+        ctx.channel_dim = channel_dim
+        done = kernels.kernel_for(x.device.type).learned(None, *_in_memory(x, channel_dim), logarithms)
+        return _by_formula(x, logarithms, channel_dim) if done is None else done[0]
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, parameters = ctx.saved_tensors
-        if not torch.is_grad_enabled() and is_plain(dy):
-            rows, restored = _in_rows(x, parameters.shape[1], ctx.channel_dim)
-            # brought into x's order of memory, which the rows have
-            like = torch.empty_like(x).copy_(dy) if dy.stride() != x.stride() else dy
-            dy_rows, _ = _in_rows(like, parameters.shape[1], ctx.channel_dim)
-            if dy_rows.shape == rows.shape:
-                done = kernels.kernel_for(x.device.type).learned(dy_rows, rows, parameters.double().contiguous())
-                if done is not None and done[1] is not None:
-                    return restored(done[0]), done[1].to(parameters.dtype), None, None
+        x, *logarithms = ctx.saved_tensors
         twice = torch.is_grad_enabled()  # the gradient is differentiated again
+        if not twice and is_plain(dy):
+            stored, shape = _in_memory(x, ctx.channel_dim)
+            if dy.stride() != stored.stride():
+                dy = torch.empty_like(stored).copy_(dy)
+            done = kernels.kernel_for(x.device.type).learned(dy, stored, shape, logarithms)
+            if done is not None:
+                return *done, None
         with torch.enable_grad():
             given = [
-                each if twice and each.requires_grad else each.detach().requires_grad_() for each in (x, parameters)
+                each if twice and each.requires_grad else each.detach().requires_grad_() for each in (x, *logarithms)
             ]
-            y = _by_formula(given[0], given[1], ctx.shape)
-            dx, dparameters = torch.autograd.grad(y, given, dy, create_graph=twice)
-        return dx, dparameters, None, None
+            y = _by_formula(given[0], given[1:], ctx.channel_dim)
+            gradients = torch.autograd.grad(y, given, dy, create_graph=twice)
+        return *gradients, None
+
+
+_apply = unchecked(_Learned)
 
 
 class TrainableGoLU(nn.Module):
@@ -120,6 +125,10 @@ class TrainableGoLU(nn.Module):
         ValueError: a parameter is not a positive number, or a name unknown; when called, the input has not as many
             channels.
     """
+
+    log_alpha: Tensor
+    log_beta: Tensor
+    log_gamma: Tensor
 
     def __init__(
         self,
@@ -152,5 +161,4 @@ class TrainableGoLU(nn.Module):
         return f"{learnt}, num_parameters={self.num_parameters}, channel_dim={self.channel_dim}"
 
     def forward(self, x: Tensor) -> Tensor:
-        logarithms = torch.stack([getattr(self, f"log_{name}") for name in NAMES])
-        return golu_learned(x, logarithms.exp(), self.channel_dim)
+        return golu_learned(x, self.log_alpha, self.log_beta, self.log_gamma, self.channel_dim)

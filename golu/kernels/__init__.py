@@ -37,7 +37,7 @@ class Kernel(NamedTuple):
     backward_from_output: Callable[..., Tensor | None] = _too_much
     call_backward_from_output: Callable[..., Tensor | None] = _too_much
     gated: Callable[..., bool | None] = _too_much
-    learned: Callable[..., tuple[Tensor, Tensor | None] | None] = _too_much
+    learned: Callable[..., tuple[Tensor, ...] | None] = _too_much
 
 
 def _formula(reason: str) -> Kernel:

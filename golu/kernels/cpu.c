@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* log by its first symbol version, which every glibc has: the one that headers since 2.29 ask for would be the only
- * thing in the library that keeps a wheel from older systems (log is called for the clamps, with positive numbers) */
+/* log and exp by their first symbol versions, which every glibc has: those that headers since 2.29 ask for would be the
+ * only things in the library that keep a wheel from older systems (they are called for parameters, which are ordinary) */
 #if defined(__GLIBC__) && defined(__x86_64__)
 __asm__(".symver log,log@GLIBC_2.2.5");
+__asm__(".symver exp,exp@GLIBC_2.2.5");
 #elif defined(__GLIBC__) && defined(__aarch64__)
 __asm__(".symver log,log@GLIBC_2.17");
+__asm__(".symver exp,exp@GLIBC_2.17");
 #endif
 
 #include "gate.h"

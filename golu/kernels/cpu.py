@@ -27,6 +27,7 @@ _DTYPES = {
 # segments and degrees in output.h, for fp32 and for fewer bits; nothing is written there for other instruction sets
 _SHAPES = {"avx512": ((16, 4), (16, 3)), "avx2": ((8, 6), (8, 4))}
 _ONE_ROW = (ctypes.c_int64 * 5)()
+_THREE = ctypes.c_void_p * 3
 
 
 class CPUKernel:
@@ -147,20 +148,23 @@ class CPUKernel:
         parameters = _parameters(alpha, beta, gamma)
         return not run(*pointers, rows, columns, strides, parameters, _threads(given[0]))
 
-    def learned(self, dy: Tensor | None, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor | None] | None:
-        """Run GoLU with learnt parameters, float64 (3, channels), on x of (rows, channels, inner), contiguous.
+    def learned(
+        self, dy: Tensor | None, x: Tensor, shape: tuple[int, int, int], logarithms: Sequence[Tensor]
+    ) -> tuple[Tensor, ...] | None:
+        """Run GoLU with learnt parameters on x whose memory is (rows, channels, inner), and that of dy.
 
-        Returns the value and None, or with dy the gradients of x and of the parameters; None: the formula serves.
+        Returns the value, or with dy the gradients of x and of the three logarithms; None where the formula serves.
         """
         run = self._learned.get(x.dtype)
         if run is None or x.is_neg() or (dy is not None and (dy.dtype is not x.dtype or dy.is_neg())) or not x.numel():
             return None
+        if any(each.dtype is not torch.float32 or not each.is_contiguous() or each.is_neg() for each in logarithms):
+            return None
         out = _empty_like(x)
-        sums = None if dy is None else _empty_like(parameters)
-        pointers = (None if each is None else each.data_ptr() for each in (dy, x, out))
-        of_sums = None if sums is None else sums.data_ptr()
-        refused = run(*pointers, *x.shape, parameters.data_ptr(), of_sums, _threads(x))
-        return None if refused else (out, sums)
+        gradients = [] if dy is None else [_empty_like(each) for each in logarithms]
+        pointers = None if dy is None else dy.data_ptr(), x.data_ptr(), out.data_ptr()
+        of_each = (_THREE(*(each.data_ptr() for each in some)) for some in (logarithms, gradients))
+        return None if run(*pointers, *shape, *of_each, _threads(x)) else (out, *gradients)
 
 
 def _in_the_order_of(like: Tensor, x: Tensor) -> Tensor:

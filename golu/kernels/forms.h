@@ -92,8 +92,8 @@ GATED(f32, float)
 GATED(bf16, uint16_t)
 GATED(f16, uint16_t)
 
-/* ---- learnt parameters: x is (rows, channels, inner), alpha, beta and gamma are q[0 .. channels), and so on ----
- * With dy, y is dx, and `sums` gets dy * y / alpha, ... summed up: the gradients of alpha, beta and gamma. */
+/* ---- learnt parameters: x is (rows, channels, inner), and each channel has logarithms of its alpha, beta and gamma ----
+ * With dy, y is dx, and `gradients` are those of the logarithms. */
 
 enum { PIECE = 16384 }; /* elements, about, whose sums are made as one, whatever the number of threads */
 
@@ -130,9 +130,23 @@ static void part_of_learned_columns(const void *work, int64_t begin, int64_t n) 
   }
 }
 
-static int learned(Vectors vectors, Loop *loop, Learned_work *w, const double *q, double *sums, int threads) {
+/* Add up the sums of all pieces, in their order. */
+static void add_up(const Learned_work *w, int columns, int64_t pieces, double *totals) {
+  const double *sum = w->sums;
+  if (columns)
+    for (int64_t piece = 0; piece < pieces; piece++)
+      for (int64_t i = 0; i < 3 * w->channels; i++) totals[i] += *sum++;
+  else
+    for (int64_t row = 0; row < w->rows; row++)
+      for (int64_t c = 0; c < w->channels; c++)
+        for (int64_t piece = 0; piece < w->pieces_of_a_row; piece++)
+          for (int k = 0; k < 3; k++) totals[k * w->channels + c] += *sum++;
+}
+
+static int learned(Vectors vectors, Loop *loop, Learned_work *w, const float *const logarithms[3],
+                   float *const gradients[3], int threads) {
   const int64_t channels = w->channels, padded = channels + 16;
-  if (!vectors.learned_row || !w->x || !w->y || (w->dy && !sums)) return 1;
+  if (!vectors.learned_row || !w->x || !w->y) return 1;
   const int columns = w->inner == 1 && channels > 1;
   w->vectors = vectors, w->loop = loop;
   w->pieces_of_a_row = (w->inner + PIECE - 1) / PIECE;
@@ -142,11 +156,12 @@ static int learned(Vectors vectors, Loop *loop, Learned_work *w, const double *q
   const int64_t of_a_piece = columns ? 3 * channels : 3;
   Gate_f32 *gate = malloc(channels * sizeof *gate);
   float *values = calloc(5 * padded, sizeof *values);
-  w->sums = w->dy ? calloc(pieces * of_a_piece, sizeof *w->sums) : NULL;
-  int refused = !gate || !values || (w->dy && !w->sums);
+  double *sums = w->dy ? calloc(pieces * of_a_piece + 3 * channels, sizeof *sums) : NULL;
+  int refused = !gate || !values || (w->dy && !sums);
   const Gates gates = {values, values + padded, values + 2 * padded, values + 3 * padded, values + 4 * padded};
   for (int64_t c = 0; c < channels && !refused; c++) {
-    const double alpha = q[c], beta = q[channels + c], gamma = q[2 * channels + c], given[3] = {alpha, beta, gamma};
+    const double alpha = exp(logarithms[0][c]), beta = exp(logarithms[1][c]), gamma = exp(logarithms[2][c]);
+    const double given[3] = {alpha, beta, gamma};
     if ((refused = !takes(given))) break;
     const Gate_f32 of_channel = GATE_OF(f32, F32);
     gate[c] = of_channel;
@@ -154,27 +169,28 @@ static int learned(Vectors vectors, Loop *loop, Learned_work *w, const double *q
     gates.lo[c] = of_channel.lo, gates.hi[c] = of_channel.hi;
   }
   if (!refused) {
-    w->gate = gate, w->gates = &gates;
+    w->gate = gate, w->gates = &gates, w->sums = sums;
     const int64_t elements = columns ? w->rows_of_a_piece * channels : w->inner < PIECE ? w->inner : PIECE;
     shared(columns ? part_of_learned_columns : part_of_learned_rows, w, pieces, GRAIN / (elements ? elements : 1) + 1, 1,
            threads);
-    for (int64_t c = 0; w->dy && c < 3 * channels; c++) sums[c] = 0;
-    for (int64_t i = 0; w->dy && i < pieces; i++)
-      for (int64_t k = 0; k < of_a_piece; k++)
-        sums[columns ? k : k * channels + i / w->pieces_of_a_row % channels] += w->sums[i * of_a_piece + k];
-    for (int64_t c = 0; w->dy && c < 3 * channels; c++) sums[c] /= q[c];
+    if (w->dy) {
+      double *const totals = sums + pieces * of_a_piece;
+      add_up(w, columns, pieces, totals);
+      for (int k = 0; k < 3; k++)
+        for (int64_t c = 0; c < channels; c++) gradients[k][c] = (float)totals[k * channels + c];
+    }
   }
-  free(gate), free(values), free(w->sums);
+  free(gate), free(values), free(sums);
   return refused;
 }
 
 #define LEARNED(dtype, type)                                                                                        \
   int golu_learned_##dtype(const void *dy, const void *x, void *y, int64_t rows, int64_t channels, int64_t inner,   \
-                           const double *q, double *sums, int threads) {                                            \
+                           const float *const logarithms[3], float *const gradients[3], int threads) {              \
     Learned_work work = {0};                                                                                        \
     work.dy = dy, work.x = x, work.y = y, work.size = sizeof(type);                                                 \
     work.rows = rows, work.channels = channels, work.inner = inner;                                                 \
-    return learned(chosen->vectors_##dtype, chosen->dtype, &work, q, sums, threads);                                \
+    return learned(chosen->vectors_##dtype, chosen->dtype, &work, logarithms, gradients, threads);                  \
   }
 
 LEARNED(f32, float)

@@ -19,30 +19,29 @@ INLINE FLOATS NAME(learned_backward)(FLOATS dy, FLOATS x, NAME(Sums) *sums, cons
 }
 
 #define LEARNED_LOOPS(dtype, type, forward)                                                                  \
+  INLINE void NAME(learned_block_##dtype)(const type *dy, const type *x, type *dx, NAME(Sums) s[4],          \
+                                          const NAME(Lanes) *p) {                                            \
+    EACH {                                                                                                   \
+      const FLOATS d = NAME(load_##dtype)(dy + j * WIDTH), v = NAME(load_##dtype)(x + j * WIDTH);            \
+      NAME(store_##dtype)(dx + j * WIDTH, NAME(learned_backward)(d, v, &s[j], p));                           \
+    }                                                                                                        \
+  }                                                                                                          \
   TUNED static void NAME(learned_row_##dtype)(const void *dy_, const void *x_, void *dx_, int64_t n,         \
                                               const Gate_f32 *gate, double *sums) {                          \
     const type *dy = dy_, *x = x_;                                                                           \
-    type *dx = dx_, rest[2][WIDTH] = {{0}};                                                                  \
+    type *dx = dx_, rest[2][BLOCK] = {{0}};                                                                  \
     const NAME(Lanes) lanes = NAME(spread)(gate), *p = &lanes;                                               \
     NAME(Sums) s[4] = {{{{0}}}};                                                                             \
-    int64_t i = 0;                                                                                           \
-    for (; i + BLOCK <= n; i += BLOCK) EACH {                                                                \
-      const FLOATS d = NAME(load_##dtype)(dy + i + j * WIDTH), v = NAME(load_##dtype)(x + i + j * WIDTH);    \
-      NAME(store_##dtype)(dx + i + j * WIDTH, NAME(learned_backward)(d, v, &s[j], p));                       \
+    const int64_t whole = n / BLOCK * BLOCK, left = (n - whole) * (int64_t)sizeof(type);                     \
+    for (int64_t i = 0; i < whole; i += BLOCK) NAME(learned_block_##dtype)(dy + i, x + i, dx + i, s, p);     \
+    if (left) {                                                                                              \
+      memcpy(rest[0], dy + whole, left);                                                                     \
+      memcpy(rest[1], x + whole, left);                                                                      \
+      NAME(learned_block_##dtype)(rest[0], rest[1], rest[0], s, p);                                          \
+      memcpy(dx + whole, rest[0], left);                                                                     \
     }                                                                                                        \
-    for (; i < n; i += WIDTH) {                                                                              \
-      const int64_t bytes = (n - i < WIDTH ? n - i : WIDTH) * (int64_t)sizeof(type);                         \
-      memset(rest, 0, sizeof rest);                                                                          \
-      memcpy(rest[0], dy + i, bytes);                                                                        \
-      memcpy(rest[1], x + i, bytes);                                                                         \
-      const FLOATS d = NAME(load_##dtype)(rest[0]), v = NAME(load_##dtype)(rest[1]);                         \
-      NAME(store_##dtype)(rest[0], NAME(learned_backward)(d, v, &s[0], p));                                  \
-      memcpy(dx + i, rest[0], bytes);                                                                        \
-    }                                                                                                        \
-    for (int k = 0; k < 3; k++) {                                                                            \
-      const FLOATS sum = (s[0].of[k] + s[1].of[k]) + (s[2].of[k] + s[3].of[k]);                              \
-      for (int l = 0; l < WIDTH; l++) sums[k] += sum[l];                                                     \
-    }                                                                                                        \
+    for (int k = 0; k < 3; k++)                                                                              \
+      sums[k] += NAME(total)((s[0].of[k] + s[1].of[k]) + (s[2].of[k] + s[3].of[k]));                         \
   }                                                                                                          \
   TUNED static void NAME(learned_columns_##dtype)(const void *dy_, const void *x_, void *y_, int64_t rows,   \
                                                   int64_t channels, const Gates *gates, double *sums) {      \

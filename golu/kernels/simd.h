@@ -23,6 +23,7 @@ INLINE FLOATS NAME(min_keeping_nan)(FLOATS a, FLOATS x) { return _mm512_min_ps(a
 INLINE FLOATS NAME(pick)(FLOATS table, FLOATS index) {
   return _mm512_permutexvar_ps((__m512i)index, table);
 }
+INLINE float NAME(total)(FLOATS x) { return _mm512_reduce_add_ps(x); }
 INLINE FLOATS NAME(load_f32)(const float *x) { return _mm512_loadu_ps(x); }
 INLINE void NAME(store_f32)(float *y, FLOATS v) { _mm512_storeu_ps(y, v); }
 INLINE FLOATS NAME(load_f16)(const uint16_t *x) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)x)); }
@@ -41,6 +42,10 @@ INLINE FLOATS NAME(max_keeping_nan)(FLOATS a, FLOATS x) { return _mm256_max_ps(a
 INLINE FLOATS NAME(min_keeping_nan)(FLOATS a, FLOATS x) { return _mm256_min_ps(a, x); }
 INLINE FLOATS NAME(pick)(FLOATS table, FLOATS index) {
   return _mm256_permutevar8x32_ps(table, (__m256i)index);
+}
+INLINE float NAME(total)(FLOATS x) {
+  const __m128 four = _mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1), two = four + _mm_movehl_ps(four, four);
+  return two[0] + two[1];
 }
 INLINE FLOATS NAME(load_f32)(const float *x) { return _mm256_loadu_ps(x); }
 INLINE void NAME(store_f32)(float *y, FLOATS v) { _mm256_storeu_ps(y, v); }
