@@ -111,12 +111,15 @@ typedef struct {
 
 static void part_of_learned_rows(const void *work, int64_t begin, int64_t n) {
   const Learned_work *w = work;
+  int64_t row = begin / w->pieces_of_a_row, start = begin % w->pieces_of_a_row * PIECE, channel = row % w->channels;
   for (int64_t piece = begin; piece < begin + n; piece++) {
-    const int64_t row = piece / w->pieces_of_a_row, start = piece % w->pieces_of_a_row * PIECE;
     const int64_t count = w->inner - start < PIECE ? w->inner - start : PIECE, at = (row * w->inner + start) * w->size;
-    const Gate_f32 *gate = w->gate + row % w->channels;
+    const Gate_f32 *gate = w->gate + channel;
     if (w->dy) w->vectors.learned_row(w->dy + at, w->x + at, w->y + at, count, gate, w->sums + 3 * piece);
     else w->loop(NULL, w->x + at, w->y + at, count, gate, 0);
+    if ((start += PIECE) < w->inner) continue;
+    start = 0, row++;
+    if (++channel == w->channels) channel = 0;
   }
 }
 

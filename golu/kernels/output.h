@@ -72,7 +72,7 @@ INLINE FLOATS NAME(coefficient)(NAME(Sides) right, const float *row, FLOATS inde
 #define LAST_PLACE (SEGMENTS - 0.501f) /* rounds to the last segment */
 #define LEFT_SCALE ((SEGMENTS - 0.5f) * (SEGMENTS - 0.5f) / DEEPEST)
 /* (ln(1 + f) - f) / f^2, minimax on -1/4 to 1/2: the logarithm has a relative error of 1e-5, the coarse one of 8e-5 */
-#define LOG_TAIL(f)                                                                                 \
+#define LOG_TAIL(f) \
   (-0x1.ffe0f2p-2f + (f) * (0x1.5568bep-2f + (f) * (-0x1.061726p-2f + (f) * (0x1.a6f1e2p-3f + (f) * -0x1.bdf508p-4f))))
 #define LOG_TAIL_HALF(f) (-0x1.ffe186p-2f + (f) * (0x1.596334p-2f + (f) * (-0x1.095532p-2f + (f) * 0x1.270644p-3f)))
 
@@ -99,55 +99,57 @@ INLINE FLOATS NAME(slope_of_output)(FLOATS dy, FLOATS y, NAME(Sides) right, cons
   return dy * (unit ? slope : s->alpha * slope);
 }
 
-#define OUTPUT_LOOPS(dtype, type, forward, half)                                                                    \
-  INLINE void NAME(kept_block_##dtype)(const type *x, type *y, uint8_t *sides, float least, const NAME(Lanes) *p, \
-                                       int unit) {                                                            \
-    const FLOATS zero = {0};                                                                                  \
-    FLOATS v[4];                                                                                              \
-    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                            \
-    EACH NAME(store_sides)(sides + j * WIDTH / 8, v[j], zero + least);                                        \
-    EACH v[j] = NAME(forward)(v[j], p, unit);                                                                 \
-    EACH NAME(store_##dtype)(y + j * WIDTH, v[j]);                                                            \
-  }                                                                                                           \
-  TUNED static void NAME(kept_##dtype)(const void *x_, void *y_, uint8_t *sides, int64_t n, float least,            \
-                                 const Gate_f32 *gate, int unit) {                                            \
-    const type *x = x_;                                                                                       \
-    type *y = y_, rest[BLOCK] = {0};                                                                          \
-    uint8_t rest_sides[BLOCK / 8];                                                                            \
-    const NAME(Lanes) lanes = NAME(spread)(gate), *p = &lanes;                                                \
-    const int64_t whole = n / BLOCK * BLOCK, left = n - whole;                                                \
-    if (unit)                                                                                                 \
-      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, p, 1); \
-    else                                                                                                      \
-      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, p, 0); \
-    memcpy(rest, x + whole, left * sizeof(type));                                                             \
-    NAME(kept_block_##dtype)(rest, rest, rest_sides, least, p, unit);                                         \
-    memcpy(y + whole, rest, left * sizeof(type));                                                             \
-    memcpy(sides + whole / 8, rest_sides, (left + 7) / 8);                                                    \
-  }                                                                                                           \
-  INLINE void NAME(slope_block_##dtype)(const type *dy, const type *y, const uint8_t *sides, type *dx,        \
-                                        const Slopes *s, int unit) {                                          \
-    FLOATS v[4], w[4];                                                                                        \
-    EACH v[j] = NAME(load_##dtype)(y + j * WIDTH);                                                            \
-    EACH w[j] = NAME(load_##dtype)(dy + j * WIDTH);                                                           \
-    EACH v[j] = NAME(slope_of_output)(w[j], v[j], NAME(load_sides)(sides + j * WIDTH / 8), s, unit, half);    \
-    EACH NAME(store_##dtype)(dx + j * WIDTH, v[j]);                                                           \
-  }                                                                                                           \
-  TUNED static void NAME(slope_##dtype)(const void *dy_, const void *y_, const uint8_t *sides, void *dx_, int64_t n, \
-                                  const Slopes *restrict s, int unit) {                                       \
-    const type *dy = dy_, *y = y_;                                                                            \
-    type *dx = dx_, rest[BLOCK] = {0}, rest_dy[BLOCK] = {0};                                                  \
-    uint8_t rest_sides[BLOCK / 8] = {0};                                                                      \
-    const int64_t whole = n / BLOCK * BLOCK, left = n - whole;                                                \
-    if (unit)                                                                                                 \
+#define OUTPUT_LOOPS(dtype, type, forward, half)                                                                        \
+  INLINE void NAME(kept_block_##dtype)(const type *x, type *y, uint8_t *sides, float least, const NAME(Lanes) *p,       \
+                                       int unit) {                                                                      \
+    const FLOATS zero = {0};                                                                                            \
+    FLOATS v[4];                                                                                                        \
+    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                                      \
+    EACH NAME(store_sides)(sides + j * WIDTH / 8, v[j], zero + least);                                                  \
+    EACH v[j] = NAME(forward)(v[j], p, unit);                                                                           \
+    EACH NAME(store_##dtype)(y + j * WIDTH, v[j]);                                                                      \
+  }                                                                                                                     \
+  TUNED static void NAME(kept_##dtype)(const void *x_, void *y_, uint8_t *sides, int64_t n, float least,                \
+                                 const Gate_f32 *gate, int unit) {                                                      \
+    const type *x = x_;                                                                                                 \
+    type *y = y_, rest[BLOCK];                                                                                          \
+    uint8_t rest_sides[BLOCK / 8];                                                                                      \
+    const NAME(Lanes) lanes = NAME(spread)(gate), *p = &lanes;                                                          \
+    const int64_t whole = n / BLOCK * BLOCK, left = n - whole;                                                          \
+    if (unit)                                                                                                           \
+      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, p, 1);    \
+    else                                                                                                                \
+      for (int64_t i = 0; i < whole; i += BLOCK) NAME(kept_block_##dtype)(x + i, y + i, sides + i / 8, least, p, 0);    \
+    if (!left) return;                                                                                                  \
+    NAME(take)(rest, sizeof rest, x + whole, left * sizeof(type));                                                      \
+    NAME(kept_block_##dtype)(rest, rest, rest_sides, least, p, unit);                                                   \
+    NAME(give)(y + whole, sizeof rest, rest, left * sizeof(type));                                                      \
+    memcpy(sides + whole / 8, rest_sides, (left + 7) / 8);                                                              \
+  }                                                                                                                     \
+  INLINE void NAME(slope_block_##dtype)(const type *dy, const type *y, const uint8_t *sides, type *dx,                  \
+                                        const Slopes *s, int unit) {                                                    \
+    FLOATS v[4], w[4];                                                                                                  \
+    EACH v[j] = NAME(load_##dtype)(y + j * WIDTH);                                                                      \
+    EACH w[j] = NAME(load_##dtype)(dy + j * WIDTH);                                                                     \
+    EACH v[j] = NAME(slope_of_output)(w[j], v[j], NAME(load_sides)(sides + j * WIDTH / 8), s, unit, half);              \
+    EACH NAME(store_##dtype)(dx + j * WIDTH, v[j]);                                                                     \
+  }                                                                                                                     \
+  TUNED static void NAME(slope_##dtype)(const void *dy_, const void *y_, const uint8_t *sides, void *dx_, int64_t n,    \
+                                  const Slopes *restrict s, int unit) {                                                 \
+    const type *dy = dy_, *y = y_;                                                                                      \
+    type *dx = dx_, rest[BLOCK], rest_dy[BLOCK];                                                                        \
+    uint8_t rest_sides[BLOCK / 8] = {0};                                                                                \
+    const int64_t whole = n / BLOCK * BLOCK, left = n - whole;                                                          \
+    if (unit)                                                                                                           \
       for (int64_t i = 0; i < whole; i += BLOCK) NAME(slope_block_##dtype)(dy + i, y + i, sides + i / 8, dx + i, s, 1); \
-    else                                                                                                      \
+    else                                                                                                                \
       for (int64_t i = 0; i < whole; i += BLOCK) NAME(slope_block_##dtype)(dy + i, y + i, sides + i / 8, dx + i, s, 0); \
-    memcpy(rest, y + whole, left * sizeof(type));                                                             \
-    memcpy(rest_dy, dy + whole, left * sizeof(type));                                                         \
-    memcpy(rest_sides, sides + whole / 8, (left + 7) / 8);                                                    \
-    NAME(slope_block_##dtype)(rest_dy, rest, rest_sides, rest, s, unit);                                      \
-    memcpy(dx + whole, rest, left * sizeof(type));                                                            \
+    if (!left) return;                                                                                                  \
+    NAME(take)(rest, sizeof rest, y + whole, left * sizeof(type));                                                      \
+    NAME(take)(rest_dy, sizeof rest_dy, dy + whole, left * sizeof(type));                                               \
+    memcpy(rest_sides, sides + whole / 8, (left + 7) / 8);                                                              \
+    NAME(slope_block_##dtype)(rest_dy, rest, rest_sides, rest, s, unit);                                                \
+    NAME(give)(dx + whole, sizeof rest, rest, left * sizeof(type));                                                     \
   }
 
 OUTPUT_LOOPS(f32, float, vector_forward, 0)

@@ -24,6 +24,16 @@ INLINE FLOATS NAME(pick)(FLOATS table, FLOATS index) {
   return _mm512_permutexvar_ps((__m512i)index, table);
 }
 INLINE float NAME(total)(FLOATS x) { return _mm512_reduce_add_ps(x); }
+/* Copy `count` bytes and zeros after them, `size` in all, a multiple of 64; and back without the zeros. */
+INLINE __mmask64 NAME(bytes)(int64_t count) { return count >= 64 ? ~0ull : count > 0 ? (1ull << count) - 1 : 0; }
+INLINE void NAME(take)(void *to, int64_t size, const void *from, int64_t count) {
+  for (int64_t i = 0; i < size; i += 64)
+    _mm512_storeu_si512((char *)to + i, _mm512_maskz_loadu_epi8(NAME(bytes)(count - i), (const char *)from + i));
+}
+INLINE void NAME(give)(void *to, int64_t size, const void *from, int64_t count) {
+  for (int64_t i = 0; i < size; i += 64)
+    _mm512_mask_storeu_epi8((char *)to + i, NAME(bytes)(count - i), _mm512_loadu_si512((const char *)from + i));
+}
 INLINE FLOATS NAME(load_f32)(const float *x) { return _mm512_loadu_ps(x); }
 INLINE void NAME(store_f32)(float *y, FLOATS v) { _mm512_storeu_ps(y, v); }
 INLINE FLOATS NAME(load_f16)(const uint16_t *x) { return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)x)); }
@@ -43,6 +53,11 @@ INLINE FLOATS NAME(min_keeping_nan)(FLOATS a, FLOATS x) { return _mm256_min_ps(a
 INLINE FLOATS NAME(pick)(FLOATS table, FLOATS index) {
   return _mm256_permutevar8x32_ps(table, (__m256i)index);
 }
+INLINE void NAME(take)(void *to, int64_t size, const void *from, int64_t count) {
+  memset(to, 0, size);
+  memcpy(to, from, count);
+}
+INLINE void NAME(give)(void *to, int64_t size, const void *from, int64_t count) { memcpy(to, from, count); }
 INLINE float NAME(total)(FLOATS x) {
   const __m128 four = _mm256_castps256_ps128(x) + _mm256_extractf128_ps(x, 1), two = four + _mm_movehl_ps(four, four);
   return two[0] + two[1];
@@ -190,38 +205,40 @@ INLINE FLOATS NAME(vector_backward)(FLOATS dy, FLOATS x, const NAME(Lanes) *p, i
 #define BLOCK (4 * WIDTH)
 #define EACH _Pragma("GCC unroll 4") for (int j = 0; j < 4; j++)
 
-#define VECTOR_LOOPS(dtype, type, forward)                                                          \
-  INLINE void NAME(forward_block_##dtype)(const type *x, type *y, const NAME(Lanes) *p, int unit) { \
-    FLOATS v[4];                                                                                    \
-    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                  \
-    EACH v[j] = NAME(forward)(v[j], p, unit);                                                       \
-    EACH NAME(store_##dtype)(y + j * WIDTH, v[j]);                                                  \
-  }                                                                                                 \
-  INLINE void NAME(backward_block_##dtype)(const type *dy, const type *x, type *dx,                 \
-                                           const NAME(Lanes) *p, int unit) {                        \
-    FLOATS v[4], w[4];                                                                              \
-    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                  \
-    EACH w[j] = NAME(load_##dtype)(dy + j * WIDTH);                                                 \
-    EACH v[j] = NAME(vector_backward)(w[j], v[j], p, unit);                                         \
-    EACH NAME(store_##dtype)(dx + j * WIDTH, v[j]);                                                 \
-  }                                                                                                 \
-  INLINE void NAME(loop_##dtype)(const type *dy, const type *x, type *y, int64_t n,                 \
-                                 const Gate_f32 *gate, int unit) {                                  \
-    const NAME(Lanes) lanes = NAME(spread)(gate), *p = &lanes;                                      \
-    type rest[BLOCK] = {0}, rest_dy[BLOCK] = {0};                                                   \
-    const int64_t whole = n / BLOCK * BLOCK, left = (n - whole) * (int64_t)sizeof(type);            \
-    if (dy) {                                                                                       \
-      for (int64_t i = 0; i < whole; i += BLOCK)                                                    \
-        NAME(backward_block_##dtype)(dy + i, x + i, y + i, p, unit);                                \
-      memcpy(rest_dy, dy + whole, left);                                                            \
-      memcpy(rest, x + whole, left);                                                                \
-      NAME(backward_block_##dtype)(rest_dy, rest, rest, p, unit);                                   \
-    } else {                                                                                        \
+#define VECTOR_LOOPS(dtype, type, forward)                                                           \
+  INLINE void NAME(forward_block_##dtype)(const type *x, type *y, const NAME(Lanes) *p, int unit) {  \
+    FLOATS v[4];                                                                                     \
+    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                   \
+    EACH v[j] = NAME(forward)(v[j], p, unit);                                                        \
+    EACH NAME(store_##dtype)(y + j * WIDTH, v[j]);                                                   \
+  }                                                                                                  \
+  INLINE void NAME(backward_block_##dtype)(const type *dy, const type *x, type *dx,                  \
+                                           const NAME(Lanes) *p, int unit) {                         \
+    FLOATS v[4], w[4];                                                                               \
+    EACH v[j] = NAME(load_##dtype)(x + j * WIDTH);                                                   \
+    EACH w[j] = NAME(load_##dtype)(dy + j * WIDTH);                                                  \
+    EACH v[j] = NAME(vector_backward)(w[j], v[j], p, unit);                                          \
+    EACH NAME(store_##dtype)(dx + j * WIDTH, v[j]);                                                  \
+  }                                                                                                  \
+  INLINE void NAME(loop_##dtype)(const type *dy, const type *x, type *y, int64_t n,                  \
+                                 const Gate_f32 *gate, int unit) {                                   \
+    const NAME(Lanes) lanes = NAME(spread)(gate), *p = &lanes;                                       \
+    const int64_t whole = n / BLOCK * BLOCK, left = (n - whole) * (int64_t)sizeof(type);             \
+    if (dy)                                                                                          \
+      for (int64_t i = 0; i < whole; i += BLOCK)                                                     \
+        NAME(backward_block_##dtype)(dy + i, x + i, y + i, p, unit);                                 \
+    else                                                                                             \
       for (int64_t i = 0; i < whole; i += BLOCK) NAME(forward_block_##dtype)(x + i, y + i, p, unit); \
-      memcpy(rest, x + whole, left);                                                                \
-      NAME(forward_block_##dtype)(rest, rest, p, unit);                                             \
-    }                                                                                               \
-    memcpy(y + whole, rest, left);                                                                  \
+    if (!left) return;                                                                               \
+    type rest[BLOCK], rest_dy[BLOCK];                                                                \
+    NAME(take)(rest, sizeof rest, x + whole, left);                                                  \
+    if (dy) {                                                                                        \
+      NAME(take)(rest_dy, sizeof rest_dy, dy + whole, left);                                         \
+      NAME(backward_block_##dtype)(rest_dy, rest, rest, p, unit);                                    \
+    } else {                                                                                         \
+      NAME(forward_block_##dtype)(rest, rest, p, unit);                                              \
+    }                                                                                                \
+    NAME(give)(y + whole, sizeof rest, rest, left);                                                  \
   }
 
 VECTOR_LOOPS(f32, float, vector_forward)
