@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import report, timing
-from golu import GoLU, golu_gate
+from golu import GoGLU, GoLU, golu_gate
 from golu.functional import golu, golu_keeping_output
 from workbench.cli.arguments import positive_int
 from workbench.cli.errors import run
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+GATED = {"contiguous": "contiguous", "halves": "halves of one", "mlp": "GoGLU(512, 2048)"}
 SHAPES = {  # of the input, and the number of channels that have parameters of their own
     "2^16": ((2**16,), 1),
     "2^22": ((2**22,), 1),
@@ -90,8 +91,20 @@ def _step(module: nn.Module, x: Tensor, dy: Tensor) -> object:
     return torch.autograd.grad(module(x), (x, *module.parameters()), dy)
 
 
+class SwiGLU(nn.Module):
+    """Compute the MLP of Llama-like models in plain operations."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj = (nn.Linear(features, hidden, bias=False) for _ in range(2))
+        self.down_proj = nn.Linear(hidden, features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
 def gating(rounds: int) -> dict[str, dict[str, float]]:
-    """Step of golu_gate over that of silu(gate) * up, contiguous and as halves of one projection."""
+    """Step of golu_gate over that of silu(gate) * up, contiguous and as halves of one projection; and of whole MLPs."""
     found: dict[str, dict[str, float]] = {}
     for name, dtype in DTYPES.items():
         for rows in (32, 512, 4096):
@@ -107,6 +120,13 @@ def gating(rounds: int) -> dict[str, dict[str, float]]:
                 }
                 ratio = timing.ratio(timing.interleaved(steps, rounds), "GoLU", "SiLU")
                 found.setdefault(f"{rows} x 2048, {name}", {})[what] = ratio
+            if dtype is torch.float16:  # whose products of matrices take seconds on a CPU
+                continue
+            x = torch.randn(rows, 512).to(dtype).requires_grad_()
+            modules = {"GoLU": GoGLU(512, 2048).to(dtype), "SiLU": SwiGLU(512, 2048).to(dtype)}
+            steps = {each: partial(_step, module, x, torch.ones_like(x)) for each, module in modules.items()}
+            ratio = timing.ratio(timing.interleaved(steps, rounds), "GoLU", "SiLU")
+            found[f"{rows} x 2048, {name}"]["mlp"] = ratio
     return found
 
 
@@ -126,8 +146,11 @@ def learning_table(numbers: dict) -> str:
 
 def gating_table(numbers: dict) -> str:
     """Make the table of docs/forms.md."""
-    rows = [[case, f"{row['contiguous']:.2f}", f"{row['halves']:.2f}"] for case, row in numbers["gating"].items()]
-    return report.table(["golu_gate over silu(gate) * up", "contiguous", "halves of one"], rows)
+    rows = [
+        [case, *(f"{row[what]:.2f}" if what in row else "-" for what in GATED)]
+        for case, row in numbers["gating"].items()
+    ]
+    return report.table(["golu_gate over silu(gate) * up", *GATED.values()], rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """Provide the gated form of GoLU, golu(gate) * up, and the MLP of language models that is made of it."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from golu import formula, kernels
-from golu.functional import check_parameters, is_plain
+from golu.functional import check_parameters, is_plain, unchecked
 
 _Parameters = tuple[float, float, float]
 
@@ -29,11 +30,12 @@ def golu_gate(gate: Tensor, up: Tensor, alpha: float = 1.0, beta: float = 1.0, g
         TypeError: they are not tensors of one of these dtypes.
     """
     _require_fitting(gate, up)
-    check_parameters(alpha, beta, gamma)
+    if not alpha == beta == gamma == 1.0:
+        check_parameters(alpha, beta, gamma)
     if torch.compiler.is_compiling() or not is_plain(gate, up):
         return _by_formula(gate, up, alpha, beta, gamma)
     if torch.is_grad_enabled() and (gate.requires_grad or up.requires_grad):
-        y: Tensor = _Gated.apply(gate, up, alpha, beta, gamma)
+        y: Tensor = _apply(gate, up, alpha, beta, gamma)
         return y
     return _forward(gate, up, (alpha, beta, gamma))
 
@@ -42,6 +44,8 @@ def _require_fitting(gate: object, up: object) -> None:
     if not (isinstance(gate, Tensor) and isinstance(up, Tensor)):
         other = up if isinstance(gate, Tensor) else gate
         raise TypeError(f"golu_gate takes two tensors, not {type(other).__name__}")
+    if gate.shape == up.shape and gate.dtype == up.dtype and gate.device == up.device:
+        return
     for what in ("shape", "dtype", "device"):
         ours, theirs = getattr(gate, what), getattr(up, what)
         if ours != theirs:
@@ -55,28 +59,41 @@ def _by_formula(gate: Tensor, up: Tensor, alpha: float, beta: float, gamma: floa
     return formula.golu(gate, alpha, beta, gamma) * up
 
 
-def _rows(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """View tensors as (rows, columns) with neighbours in a row, or copy them so; contiguous ones stay as they are."""
-    if all(each.is_contiguous() for each in tensors):
-        return list(tensors)
-    return [_in_rows(each) for each in tensors]
+def _new_like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _in_rows(x: Tensor) -> Tensor:
-    columns = x.shape[-1] if x.ndim else 1
-    if x.ndim and x.stride(-1) == 1:
-        try:
-            return x.view(-1, columns)
-        except RuntimeError:  # its rows are not at equal distances
-            pass
-    return x.reshape(-1, columns).contiguous()
+def _computed(given: Sequence[Tensor], made: Sequence[Tensor], parameters: _Parameters) -> bool:
+    """Compute by the kernel of the device: golu(gate) * up of (gate, up), or both gradients of (dy, gate, up).
+
+    Returns whether there is one that serves them.
+    """
+    columns = distance = given[0].numel()
+    distances = [distance] * (len(given) + len(made))
+    if not all([each.is_contiguous() for each in given]):
+        columns = given[0].shape[-1]
+        found = [_distance(each) for each in given]
+        given = [each.contiguous() if far is None else each for each, far in zip(given, found, strict=True)]
+        distances = [columns if far is None else far for far in (*found, *[None] * len(made))]
+    return bool(kernels.kernel_for(given[0].device.type).gated((*given, *made), columns, distances, *parameters))
+
+
+def _distance(x: Tensor) -> int | None:
+    """Return how far apart rows are in memory, in elements; None where that differs, or elements of a row are apart."""
+    *rows, (columns, step) = zip(x.shape, x.stride(), strict=True)
+    if step != 1 and columns != 1:
+        return None
+    rows = [(size, stride) for size, stride in rows if size != 1]
+    for (_, outer), (size, inner) in itertools.pairwise(rows):
+        if outer != size * inner:
+            return None
+    return rows[-1][1] if rows else columns
 
 
 def _forward(gate: Tensor, up: Tensor, parameters: _Parameters) -> Tensor:
     if gate.numel():
-        out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
-        tensors = (None, *_rows((gate, up, out)), None)
-        if kernels.kernel_for(gate.device.type).gated(tensors, *parameters):
+        out = _new_like(gate)
+        if _computed((gate, up), (out,), parameters):
             return out
     return _by_formula(gate, up, *parameters)
 
@@ -84,9 +101,8 @@ def _forward(gate: Tensor, up: Tensor, parameters: _Parameters) -> Tensor:
 def _backward(dy: Tensor, gate: Tensor, up: Tensor, parameters: _Parameters) -> tuple[Tensor, Tensor]:
     """Return the gradients of gate and up, in new memory."""
     if gate.numel() and dy.dtype == gate.dtype and not torch.is_grad_enabled() and is_plain(dy):
-        dgate, dup = (torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) for _ in range(2))
-        tensors = _rows((dy, gate, up, dgate, dup))
-        if kernels.kernel_for(gate.device.type).gated(tensors, *parameters):
+        dgate, dup = _new_like(gate), _new_like(gate)
+        if _computed((dy, gate, up), (dgate, dup), parameters):
             return dgate, dup
     wide = torch.float32 if gate.dtype in (torch.float16, torch.bfloat16) else gate.dtype
     d, g, u = dy.to(wide), gate.to(wide), up.to(wide)
@@ -105,6 +121,9 @@ class _Gated(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         gate, up = ctx.saved_tensors
         return *_backward(dy, gate, up, ctx.parameters), None, None, None
+
+
+_apply = unchecked(_Gated)
 
 
 class _GatedDown(torch.autograd.Function):

@@ -26,7 +26,6 @@ _DTYPES = {
 
 # segments and degrees in output.h, for fp32 and for fewer bits; nothing is written there for other instruction sets
 _SHAPES = {"avx512": ((16, 4), (16, 3)), "avx2": ((8, 6), (8, 4))}
-_ONE_ROW = (ctypes.c_int64 * 5)()
 _THREE = ctypes.c_void_p * 3
 
 
@@ -129,24 +128,33 @@ class CPUKernel:
         slopes = _slopes(alpha, beta, gamma, self.instruction_set) if self._keeping else None
         return self.extension.backward_from_output(dy, y, packed, *slopes) if self.extension and slopes else None
 
-    def gated(self, tensors: Sequence[Tensor | None], alpha: float, beta: float, gamma: float) -> bool:
-        """Run the gated form on dy, gate, up, out and dup; without dy and dup forward.
+    def gated(
+        self,
+        tensors: Sequence[Tensor],
+        columns: int,
+        distances: Sequence[int],
+        alpha: float,
+        beta: float,
+        gamma: float,
+    ) -> bool:
+        """Run the gated form on gate, up and the output, or on dy, gate, up and the gradients of the last two.
 
-        All are contiguous, or all (rows, columns) with neighbours in a row. Returns whether it was served.
+        Each has rows of so many columns, and a distance from row to row. Returns whether it was served.
         """
-        given = [each for each in tensors if each is not None]
-        dtype, count = given[0].dtype, given[0].numel()
+        dtype, count = tensors[0].dtype, tensors[0].numel()
         run = self._gated.get(dtype)
-        if run is None or any(each.dtype is not dtype or each.is_neg() for each in given):
+        if run is None:
             return False
-        if all(each.is_contiguous() for each in given):
-            rows, columns, strides = 1, count, _ONE_ROW
-        else:
-            rows, columns = given[0].shape
-            strides = (ctypes.c_int64 * 5)(*(0 if each is None else each.stride(0) for each in tensors))
-        pointers = [None if each is None else each.data_ptr() for each in tensors]
-        parameters = _parameters(alpha, beta, gamma)
-        return not run(*pointers, rows, columns, strides, parameters, _threads(given[0]))
+        for each in tensors:
+            if each.dtype is not dtype or each.is_neg():
+                return False
+        pointers: list[int | None] = [each.data_ptr() for each in tensors]
+        if len(tensors) == 3:  # forward has no dy, and no gradient of up
+            pointers, distances = [None, *pointers, None], [0, *distances, 0]
+        strides = (ctypes.c_int64 * 5)(*distances)
+        return not run(
+            *pointers, count // columns, columns, strides, _parameters(alpha, beta, gamma), _threads(tensors[0])
+        )
 
     def learned(
         self, dy: Tensor | None, x: Tensor, shape: tuple[int, int, int], logarithms: Sequence[Tensor]
