@@ -43,7 +43,7 @@ COMPARISONS = {
     "diffusion": "--task diffusion --dataset digits --model tiny_unet --epochs 4 --limit-val 200 "
     "--lr tune 0.0005 0.001 0.002 --tuning-seeds 1 --seeds 3",
     "texts": "--dataset pydoc_topics --epochs 3 --lr tune 0.002 0.004 0.008 --tuning-seeds 1 --seeds 3",
-    "scenes": "--dataset scenes --lr tune 0.005 0.01 0.02 --tuning-seeds 1 --seeds 3",
+    "scenes": "--dataset scenes --lr tune 0.00125 0.0025 0.005 0.01 0.02 --tuning-seeds 1 --seeds 3",
 }
 
 

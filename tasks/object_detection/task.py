@@ -59,7 +59,8 @@ class Detection(CocoTask):
         train = detection_join(s.data_augmentation, s.min_size, s.max_size, s.hflip_prob)
         return train, detection_join(None, s.min_size, s.max_size)
 
-    def collate(self, samples: list[Any]) -> Batch:
+    @staticmethod
+    def collate(samples: list[Any]) -> Batch:
         images, targets = zip(*samples, strict=True)
         return list(images), list(targets)
 

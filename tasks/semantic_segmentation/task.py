@@ -67,7 +67,8 @@ class Segmentation(CocoTask):
         s = self.settings
         return segmentation_join(s.base_size, s.crop_size, s.scales, s.hflip_prob), segmentation_join(s.base_size)
 
-    def collate(self, samples: list[Any]) -> Batch:
+    @staticmethod
+    def collate(samples: list[Any]) -> Batch:
         images, classes = zip(*samples, strict=True)
         return torch.stack(images), torch.stack(classes)
 

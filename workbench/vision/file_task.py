@@ -52,8 +52,9 @@ class FileTask(Task):
         """Make what makes samples of training pictures and of those for validation, with their targets."""
         raise NotImplementedError
 
-    def collate(self, samples: list[Any]) -> Batch:
-        """Make a batch."""
+    @staticmethod
+    def collate(samples: list[Any]) -> Batch:
+        """Make a batch; a static method, which goes to worker processes without the task."""
         return default_collate(samples)
 
     # What all of them do
