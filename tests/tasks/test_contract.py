@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+import multiprocessing
 import re
 import shlex
 import shutil
@@ -28,6 +29,7 @@ from workbench.training.trained import trained
 from workbench.vision.datasets import load_images
 
 EVERY = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.task)
+READING = ["image_classification", "object_detection", "semantic_segmentation", "diffusion"]  # each in its own way
 FILES = ["best_3.pth", "checkpoint_3.pth", "opt_trace_3.json", "plot_3.png", "results_3.json", "tensorboard_3"]
 
 
@@ -647,6 +649,19 @@ def test_two_processes_give_the_numbers_of_one(row, data, program, tmp_path):
             images = row.data.counts["val"] if hasattr(row.data, "counts") else 30
             hits = theirs["val_accuracy"] * images / 100
             assert hits == pytest.approx(round(hits), abs=1e-4)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.task in READING], ids=lambda row: row.task)
+def test_workers_need_not_be_forked(row, run, finished, tmp_path):
+    """Elsewhere than on Linux, and in the processes of --jobs, what reads the pictures is sent to them."""
+    method = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        code, _, err = run("--workers 1")
+    finally:
+        multiprocessing.set_start_method(method, force=True)
+    assert (code, err) == (0, "")
+    assert trace(tmp_path / "results") == trace(finished(row))
 
 
 DISKS = """
