@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* log and exp by their first symbol versions, which every glibc has: those that headers since 2.29 ask for would be the
- * only things in the library that keep a wheel from older systems (they are called for parameters, which are ordinary) */
+/* Functions of libc by their first symbol versions, which every glibc has: later ones would be the only things in the
+ * library that keep a wheel from older systems. log and exp got another for their errors in 2.29 (they are called for
+ * parameters, which are ordinary), memcpy in 2.14 for memory that overlaps. */
 #if defined(__GLIBC__) && defined(__x86_64__)
 __asm__(".symver log,log@GLIBC_2.2.5");
 __asm__(".symver exp,exp@GLIBC_2.2.5");
+__asm__(".symver memcpy,memcpy@GLIBC_2.2.5");
 #elif defined(__GLIBC__) && defined(__aarch64__)
 __asm__(".symver log,log@GLIBC_2.17");
 __asm__(".symver exp,exp@GLIBC_2.17");
