@@ -19,7 +19,6 @@ def golu_learned(x: Tensor, log_alpha: Tensor, log_beta: Tensor, log_gamma: Tens
     Args:
         x: float16, bfloat16, float32 or float64, of any shape.
         log_alpha, log_beta, log_gamma: logarithms of the parameters, of shape (1,), for all elements, or (channels,).
-            In float32 the kernel serves them.
         channel_dim: the dimension of x that has the channels.
 
     Returns:
@@ -75,6 +74,16 @@ def _in_memory(x: Tensor, channel_dim: int | None) -> tuple[Tensor, tuple[int, i
     return x, (math.prod(size[:dim]), size[dim], math.prod(size[dim + 1 :]))
 
 
+def _computed(
+    dy: Tensor | None, x: Tensor, shape: tuple[int, int, int], logarithms: Sequence[Tensor]
+) -> tuple[Tensor, ...] | None:
+    """Return what the kernel of the device does, which takes logarithms in float32; None where there is none."""
+    done = kernels.kernel_for(x.device.type).learned(dy, x, shape, [each.float() for each in logarithms])
+    if done is None or dy is None:
+        return done
+    return done[0], *(each.to(given.dtype) for each, given in zip(done[1:], logarithms, strict=True))
+
+
 class _Learned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
@@ -82,7 +91,7 @@ class _Learned(torch.autograd.Function):
         *logarithms, channel_dim = given
         ctx.save_for_backward(x, *logarithms)
         ctx.channel_dim = channel_dim
-        done = kernels.kernel_for(x.device.type).learned(None, *_in_memory(x, channel_dim), logarithms)
+        done = _computed(None, *_in_memory(x, channel_dim), logarithms)
         return _by_formula(x, logarithms, channel_dim) if done is None else done[0]
 
     @staticmethod
@@ -93,7 +102,7 @@ class _Learned(torch.autograd.Function):
             stored, shape = _in_memory(x, ctx.channel_dim)
             if dy.stride() != stored.stride():
                 dy = torch.empty_like(stored).copy_(dy)
-            done = kernels.kernel_for(x.device.type).learned(dy, stored, shape, logarithms)
+            done = _computed(dy, stored, shape, logarithms)
             if done is not None:
                 return *done, None
         with torch.enable_grad():

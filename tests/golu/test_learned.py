@@ -62,6 +62,19 @@ def test_value_and_all_gradients(cpu_kernel: str, dtype: torch.dtype, case: str)
         assert off(got.detach(), want.detach()) < ROUNDING[dtype]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_logarithms_of_another_dtype(cpu_kernel: str, dtype: torch.dtype) -> None:
+    """As after model.bfloat16() or .double()."""
+    x, dy = normal(1000).bfloat16().requires_grad_(), normal(1000, seed=1).bfloat16()
+    logarithms = some_logarithms(1, dtype)
+    y = golu_learned(x, *logarithms)
+    found = torch.autograd.grad(y, (x, *logarithms), dy)
+    assert [each.dtype for each in found] == [torch.bfloat16, dtype, dtype, dtype]
+    exact = [each.detach().double().requires_grad_() for each in (x, *logarithms)]
+    want = torch.autograd.grad(plain(exact[0], exact[1:], [1]), exact, dy.double())
+    assert all(off(got, right) < 1e-2 for got, right in zip(found, want, strict=True))
+
+
 def test_limits(cpu_kernel: str) -> None:
     x = torch.tensor([-math.inf, -1e4, -200.0, 0.0, 90.0, 1e30] * 9).requires_grad_()
     logarithms = [torch.tensor([math.log(each)]).requires_grad_() for each in (2.0, 0.5, 3.0)]
