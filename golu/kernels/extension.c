@@ -159,6 +159,13 @@ static int parameters_of(PyObject *const *arguments, double q[3], int *unit) {
   return 1;
 }
 
+/* x, alpha, beta, gamma of a call inside an autograd Function: `call` has seen to the rest. */
+static int given(PyObject *const *arguments, Memory *x, double q[3], int *unit) {
+  if (!plain(arguments[0])) return 0;
+  const int there = memory_of(arguments[0], x);
+  return there == 1 ? parameters_of(arguments + 1, q, unit) : there;
+}
+
 /* A handle of a new tensor, or NULL. */
 static Handle empty(int64_t dim, const int64_t *sizes, const int64_t *strides, int32_t dtype, void **data) {
   Handle made;
@@ -246,17 +253,15 @@ static PyObject *call(PyObject *self, PyObject *const *arguments, Py_ssize_t cou
   return PyObject_CallFunctionObjArgs(arguments[4], x, arguments[1], arguments[2], arguments[3], NULL);
 }
 
-/* forward(x, alpha, beta, gamma) inside an autograd Function: `call` has seen to the rest. */
+/* forward(x, alpha, beta, gamma) inside an autograd Function. */
 static PyObject *forward(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
   (void)self;
   if (count != 4 || !watchers) return PyErr_Format(PyExc_TypeError, "forward(x, alpha, beta, gamma) after prepare");
   Memory x;
   double q[3];
-  int unit, answer;
-  if (!plain(arguments[0])) Py_RETURN_NONE;
-  if ((answer = memory_of(arguments[0], &x)) != 1) return none_or_error(answer);
-  if ((answer = parameters_of(arguments + 1, q, &unit)) != 1) return none_or_error(answer);
-  return compute(&(Work){.x = &x, .q = q, .unit = unit});
+  int unit;
+  const int answer = given(arguments, &x, q, &unit);
+  return answer == 1 ? compute(&(Work){.x = &x, .q = q, .unit = unit}) : none_or_error(answer);
 }
 
 static PyObject *backward(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
@@ -281,10 +286,9 @@ static PyObject *forward_keeping(PyObject *self, PyObject *const *arguments, Py_
     return PyErr_Format(PyExc_TypeError, "forward_keeping(x, alpha, beta, gamma, least) after prepare");
   Memory x;
   double q[3];
-  int unit, answer;
-  if (!plain(arguments[0])) Py_RETURN_NONE;
-  if ((answer = memory_of(arguments[0], &x)) != 1) return none_or_error(answer);
-  if ((answer = parameters_of(arguments + 1, q, &unit)) != 1) return none_or_error(answer);
+  int unit;
+  const int answer = given(arguments, &x, q, &unit);
+  if (answer != 1) return none_or_error(answer);
   const double least = PyFloat_AsDouble(arguments[4]);
   if (least == -1 && PyErr_Occurred()) return NULL;
   if (!x.n) Py_RETURN_NONE; /* without memory */
