@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 BETAS = 0.01, 2.0  #: where the pieces fit; beyond 2 the minimum is so flat that the output does not tell enough
-_RIGHTMOST = 16.0  # of z, beyond which the derivative is 1 to 2e-6, which is what the pieces are off, too
+_RIGHTMOST = {True: 40.0, False: 16.0}  # of z for fp64, beyond which the derivative is 1; and for fewer bits: to 2e-6
 NEAREST = 1e-12  # least distance from the minimum: a second derivative is finite there
 _DEEPEST = 88.5  # of ln(v_min / v), in cpu.c too: down to the least normal number
 _SHAPES = {True: (64, 11, True), False: (8, 7, False)}  # segments and degree for fp64, and for fewer bits
@@ -55,7 +55,7 @@ def minimum(beta: float) -> tuple[float, float]:
 def slopes(beta: float, segments: int, degree: int, fine: bool = False) -> Slopes:
     """Fit the derivative on both sides of the minimum; `fine` as far as fp64 goes, otherwise as far as fp32."""
     z_min, v_min = minimum(beta)
-    widest = math.sqrt((2.5 if fine else 1.0) * _RIGHTMOST - v_min)
+    widest = math.sqrt(_RIGHTMOST[fine] - v_min)
     deepest = math.sqrt(740.0 if fine else _DEEPEST)
 
     def on_the_right(root: float) -> float:

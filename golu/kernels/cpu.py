@@ -96,10 +96,12 @@ class CPUKernel:
 
     def forward_keeping(self, x: Tensor, alpha: float, beta: float, gamma: float) -> tuple[Tensor, Tensor] | None:
         """Return y and the sides of the minimum, packed in the order of y's memory; None where the formula serves."""
+        run = self._keeping.get(x.dtype)
+        if run is None:
+            return None
         least = from_output.minimum(beta)[0] / gamma
         done = self.extension.forward_keeping(x, alpha, beta, gamma, least) if self.extension else None
-        run = self._keeping.get(x.dtype)
-        if done is not None or run is None:
+        if done is not None:
             return done
         y, packed = _empty_like(x), torch.empty((x.numel() + 7) // 8, dtype=torch.uint8)
         x = _in_the_order_of(y, x)
